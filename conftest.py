@@ -1,0 +1,46 @@
+"""Settings for every test: eight host devices, strict dtypes, no NaN passes unseen."""
+
+import os
+
+# Before jax is imported. Two threads a device are plenty on small shapes.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+
+import hypothesis
+import jax
+import jaxtyping
+import pytest
+
+jax.config.update("jax_debug_nans", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Every annotated shape and dtype is checked in the tests, and costs nothing outside them. An int is
+# taken where a float is asked for. (The pytest flag of jaxtyping cannot pass options on.)
+jaxtyping.install_import_hook(
+    ["lejepa_jax", "rope_jax", "pointcloud_jax"],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
+
+# Every draw compiles, so examples are few and have no deadline; derandomised, so that a red test
+# is red again on the next run.
+hypothesis.settings.register_profile(
+    "jax", max_examples=10, deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.load_profile("jax")
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """Give one key, for tests whose claim holds for any."""
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def unchecked():
+    """Turn the shape checks of the annotations off, so that the library's own errors are seen."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,0 +1,33 @@
+"""Checks of arguments that several modules share, each with one clear `ValueError`."""
+
+import jax
+import jax.numpy as jnp
+
+
+def check_floating(name: str, array: jax.Array) -> None:
+    """Require a real floating dtype, integers being a sign of unscaled data."""
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"{name} must have a floating dtype, got {array.dtype}")
+
+
+def check_samples(name: str, array: jax.Array, mask: jax.Array | None) -> None:
+    """Require `(*batch, n, d)`, none of the last two empty, and a mask `(*batch, n)`."""
+    check_floating(name, array)
+    if array.ndim < 2:
+        raise ValueError(f"{name} must have at least 2 axes (samples, features), got {array.shape}")
+    if 0 in array.shape[-2:]:
+        raise ValueError(f"{name} must hold samples and features, got shape {array.shape}")
+    if mask is not None and mask.shape != array.shape[:-1]:
+        raise ValueError(f"mask must have shape {array.shape[:-1]} like {name}, got {mask.shape}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Require a number above zero."""
+    if not value > 0:
+        raise ValueError(f"{name} must be positive, got {value}")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Require one of a few words."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

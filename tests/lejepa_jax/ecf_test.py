@@ -1,0 +1,114 @@
+"""The characteristic function against plain NumPy in float64, and its own symmetries."""
+
+import chex
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lejepa_jax import ecf, sample_count
+
+GRID = np.linspace(0, 3, 17)
+
+
+def plain_ecf(x, t, mask=None):
+    """Float64, with the (n, k, m) tensor that the library never forms."""
+    x = np.asarray(x, np.float64)
+    weights = np.ones(x.shape[:-1]) if mask is None else np.asarray(mask, np.float64)
+    terms = np.exp(1j * x[..., None] * np.asarray(t, np.float64))
+    return (weights[..., None, None] * terms).sum(-3) / weights.sum(-1)[..., None, None]
+
+
+def draw(*shape, seed=0):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+class TestValues(chex.TestCase):
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_grid_agrees_with_plain_float64(self):
+        x = 2 * draw(300, 3)
+        phi = self.variant(lambda x: ecf(x, GRID))(x)
+        expected = plain_ecf(x, GRID)
+        np.testing.assert_allclose(phi.real, expected.real, atol=1e-6)
+        np.testing.assert_allclose(phi.imag, expected.imag, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "t",
+    [
+        np.linspace(0, 5, 9),
+        np.linspace(0.3, 7, 12),  # off zero: the first term is no longer 1
+        np.linspace(2, -2, 5),
+        np.array([0.0, 0.1, 1.0, 1.5]),  # no grid: one frequency at a time
+        np.array([0.7]),
+        np.array([0.0, 0.7]),
+    ],
+    ids=["grid", "offset", "descending", "uneven", "one", "two"],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_value_and_gradient_agree_with_float64_at_any_frequencies(t, masked):
+    x = draw(2, 37, 2)
+    mask = jnp.arange(37)[None, :] < jnp.array([37, 20])[:, None] if masked else None
+    phi, pullback = jax.vjp(lambda x: ecf(x, t, mask=mask), x)
+    expected = plain_ecf(x, t, mask)
+    np.testing.assert_allclose(phi.real, expected.real, atol=2e-6)
+    np.testing.assert_allclose(phi.imag, expected.imag, atol=2e-6)
+
+    bar = (draw(*phi.real.shape, seed=1), draw(*phi.real.shape, seed=2))
+    (x_bar,) = pullback(type(phi)(*bar))
+    weights = np.ones((2, 37)) if mask is None else np.asarray(mask, np.float64)
+    terms = np.exp(1j * np.asarray(x, np.float64)[..., None] * t) * t
+    slope = -np.asarray(bar[0])[:, None] * terms.imag + np.asarray(bar[1])[:, None] * terms.real
+    slope *= (weights / weights.sum(-1, keepdims=True))[..., None, None]
+    np.testing.assert_allclose(x_bar, slope.sum(-1), atol=2e-6)
+
+
+@hypothesis.given(n=st.sampled_from([1, 2, 127, 128, 129, 300]), k=st.integers(1, 3))
+def test_blocks_of_any_size_change_nothing(n, k):
+    x = draw(n, k)
+    phi = ecf(x, GRID)
+    np.testing.assert_allclose(phi.real, plain_ecf(x, GRID).real, atol=2e-6)
+
+
+def test_a_mask_equals_slicing():
+    x = draw(40, 3)
+    mask = jnp.arange(40) < 23
+    chex.assert_trees_all_close(ecf(x, GRID, mask=mask), ecf(x[:23], GRID), atol=1e-6)
+
+
+def test_frequencies_known_only_while_running_give_the_same_and_have_a_gradient():
+    x = draw(20, 2)
+    at = jax.jit(lambda t: ecf(x, t))
+    chex.assert_trees_all_close(at(jnp.asarray(GRID, jnp.float32)), ecf(x, GRID), atol=2e-6)
+    slope = jax.grad(lambda t: ecf(x, t).real.sum())(jnp.array([0.5]))
+    np.testing.assert_allclose(slope[0], -(x * jnp.sin(0.5 * x)).mean(0).sum(), rtol=1e-5)
+
+
+def test_memory_never_holds_samples_times_slices_times_frequencies():
+    x = jax.ShapeDtypeStruct((2048, 256), jnp.float32)
+
+    def loss(x):
+        return sum(part.sum() for part in ecf(x, np.linspace(0, 3, 65)))
+
+    memory = jax.jit(jax.grad(loss)).lower(x).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 3 * 2048 * 256 * 4
+
+
+def test_sample_count_of_an_empty_mask_is_one():
+    assert sample_count((4,), mask=jnp.zeros(4, bool)) == 1
+
+
+@pytest.mark.parametrize(
+    ("x", "mask", "message"),
+    [
+        (np.zeros(3, np.float32), None, "at least 2 axes"),
+        (np.zeros((3, 2), np.int32), None, "floating dtype, got int32"),
+        (np.zeros((0, 2), np.float32), None, r"got shape \(0, 2\)"),
+        (np.zeros((3, 2), np.float32), np.zeros(2, bool), r"mask must have shape \(3,\)"),
+    ],
+)
+def test_bad_projections_are_named(x, mask, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        ecf(jnp.asarray(x), GRID, mask=mask)
