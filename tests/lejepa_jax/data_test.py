@@ -95,6 +95,11 @@ def test_a_stratified_split_gives_every_class_its_share(labels, fraction, random
     np.testing.assert_array_equal(data.stratified_split(labels, num_test)[1], test)
 
 
+def test_the_only_image_of_a_class_is_trained_on():
+    train, _ = data.stratified_split(np.array([0, 1, 1, 1]), 2)
+    assert 0 in train
+
+
 def test_a_split_that_would_empty_a_class_is_refused():
     with pytest.raises(ValueError, match="num_test must leave an image of each of 3 classes"):
         data.stratified_split(np.array([0, 1, 2, 2]), 2)
