@@ -290,8 +290,7 @@ def test_gates_open_with_their_probability_and_independently():
     flipped = views[:, 0, 0, 2] > views[:, 0, 0, :2].mean(-1)
     grey = np.ptp(views[:, 0, 0], axis=-1) < 1e-4
     flipped = np.where(grey, views[:, 0, 0, 0] < views[:, 0, 3, 0], flipped)
-    left = np.array([[0, 0, 0]]) + np.asarray(image[0, 0, 0]) / 255
-    right = np.asarray(image[0, 0, 3]) / 255
+    left, right = image[0, 0, 0] / 255, image[0, 0, 3] / 255
     same = np.where(flipped[:, None], right, left)
     still = np.abs(views[:, 0, 0] - same).max(-1) < 1e-5
     assert np.mean(flipped) == pytest.approx(0.3, abs=0.04)
