@@ -478,7 +478,9 @@ class ViT(nnx.Module):
         def rotate(x: Array) -> Array:
             prefix, patches = x[:, : self.num_prefix], x[:, self.num_prefix :]
             # One image at a time, as the tables are: the encoding need not broadcast over images.
-            turned = jax.vmap(lambda one: encoding.rotate(rotation, one))(patches)
+            # In float32, as the tables are: only the result is rounded.
+            turn = jax.vmap(lambda one: encoding.rotate(rotation, one))
+            turned = turn(patches.astype(jnp.float32))
             return jnp.concatenate([prefix, turned.astype(x.dtype)], 1)
 
         added = None if encoding.embed is None else encoding.embed(params, positions)
