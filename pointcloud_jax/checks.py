@@ -1,8 +1,8 @@
 """Checks of clouds that the modules share, each with one clear `ValueError`."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_samples
@@ -40,7 +40,7 @@ def check_points(
     check_samples(name, points, mask)
     if dim is not None and points.shape[-1] != dim:
         raise ValueError(f"{name} must have {dim} coordinates on the last axis, got {points.shape}")
-    if isinstance(points, jax.core.Tracer) or isinstance(mask, jax.core.Tracer):
+    if isinstance(points, Tracer) or isinstance(mask, Tracer):
         return
     bad = ~np.isfinite(np.asarray(points, np.float32)).all(-1)
     if mask is not None:

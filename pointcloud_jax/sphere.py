@@ -293,7 +293,8 @@ def _solve_moments(num: int, t: int) -> tuple[np.ndarray, np.ndarray] | None:
         radial = np.einsum("na,nap->np", x, gradient)
         return scale * math.prod(factors), gradient - x[:, :, None] * radial[:, None]
 
-    x, w, _ = fibonacci(num, hemisphere=True)
+    start = fibonacci(num, hemisphere=True)
+    x, w = np.asarray(start.directions), np.asarray(start.weights)
     value, gradient = features(x)
     residual, damping = w @ value - target, 1e-3
     for _ in range(60):
