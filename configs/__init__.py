@@ -1,0 +1,132 @@
+"""Recipes: one file each, whose docstring gives the command, the expected result, time and machine.
+
+A recipe is a module of this folder with a constant `RECIPE`. Its name on the command line is that
+of the file with hyphens for underscores.
+"""
+
+import dataclasses
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from jax.typing import DTypeLike
+
+from lejepa_jax.data import Splits
+from lejepa_jax.task import Task
+
+Strategy = Literal["shard_map", "pmap", "jit"]
+Precision = Literal["float32", "bfloat16"]
+
+
+@runtime_checkable
+class TaskConfig(Protocol):
+    """Configuration of anything the loop can train; a frozen dataclass."""
+
+    def build(self, splits: Splits, *, dtype: DTypeLike, axis_name: str | None) -> Task:
+        """Make the task for a data set, a compute type and a mapped axis."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A training run.
+
+    Attributes:
+        data: Data set: `digits`, `folder:PATH`, `npz:PATH` or a TFDS name.
+        image_size: Side at which images are stored and put on the devices, in pixels.
+        task: What is trained.
+        steps: Number of steps.
+        global_batch: Examples a step, over all devices.
+        learning_rate: Peak of AdamW's learning rate.
+        final_learning_rate: Its last value, as a part of the peak; cosine decay leads there.
+        warmup_steps: Steps of linear warm-up.
+        weight_decay: Of kernels only; biases, norms, positions and tokens do not decay.
+        adam_b2: Decay of AdamW's second moment.
+        clip_norm: Largest norm of the gradient; None, since LeJEPA needs no clipping.
+        average_decay: Decay of an average of the weights that is evaluated in place of the last
+            ones; None for none.
+        seed: Names everything random: weights, order of the data, views, slices.
+        data_dir: Where TFDS data sets lie; the folder itself for the recipe `folder`.
+        holdout: `validation` evaluates on a part of the training data instead of the test data.
+        max_bad_records: Unreadable images that are skipped before the run stops.
+        workdir: Where the run is kept; runs/NAME by default. An existing one is resumed.
+        devices: Number of devices; all by default. On a CPU, as many are made.
+        strategy: How the step is spread over devices; all give the same losses.
+        precision: Type in which the networks compute; parameters and statistics are float32.
+        log_every: Steps from one line of the log to the next.
+        checkpoint_every: Steps from one checkpoint to the next; the newest 3 and the best are kept.
+        evaluate: Run the probes and write the report at the end.
+    """
+
+    data: str
+    image_size: int
+    task: TaskConfig
+    steps: int = 1000
+    global_batch: int = 256
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    weight_decay: float = 0.05
+    adam_b2: float = 0.999
+    clip_norm: float | None = None
+    average_decay: float | None = None
+    seed: int = 0
+    data_dir: str | None = None
+    holdout: Literal["test", "validation"] = "test"
+    max_bad_records: int = 0
+    workdir: str | None = None
+    devices: int | None = None
+    strategy: Strategy = "shard_map"
+    precision: Precision = "float32"
+    log_every: int = 10
+    checkpoint_every: int = 200
+    evaluate: bool = True
+
+    def __post_init__(self):
+        for name in ("image_size", "steps", "global_batch", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("warmup_steps", "weight_decay", "seed", "max_bad_records"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"warmup_steps must be below steps = {self.steps}, got {self.warmup_steps}"
+            )
+        if self.devices is not None and self.devices < 1:
+            raise ValueError(f"devices must be at least 1, got {self.devices}")
+        if self.average_decay is not None and not 0 <= self.average_decay < 1:
+            raise ValueError(f"average_decay must be in [0, 1), got {self.average_decay}")
+
+
+def recipes() -> dict[str, tuple[str, Recipe]]:
+    """Load every recipe of this folder: its docstring and its configuration, by name."""
+    found = {}
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda m: m.name):
+        loaded = importlib.import_module(f"{__name__}.{module.name}")
+        found[module.name.replace("_", "-")] = (loaded.__doc__ or "", loaded.RECIPE)
+    return found
+
+
+def describe(config: Any) -> Any:
+    """Turn a configuration into what JSON can hold; partial functions name what they call."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        fields = dataclasses.fields(config)
+        return {field.name: describe(getattr(config, field.name)) for field in fields}
+    if isinstance(config, functools.partial):
+        return {"call": _name(config.func), **{k: describe(v) for k, v in config.keywords.items()}}
+    if isinstance(config, tuple | list):
+        return [describe(item) for item in config]
+    if isinstance(config, dict):
+        return {str(key): describe(value) for key, value in config.items()}
+    if config is None or isinstance(config, bool | int | float | str):
+        return config
+    return _name(config)
+
+
+def _name(thing: Callable[..., Any]) -> str:
+    return getattr(thing, "__qualname__", None) or repr(thing)

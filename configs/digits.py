@@ -1,0 +1,35 @@
+"""Handwritten digits that come with scikit-learn: the default, done in minutes on two CPU cores.
+
+python train.py digits
+"""
+
+import functools
+
+from configs import Recipe
+from lejepa_jax.augment import digits_view
+from lejepa_jax.pretraining import PretrainingConfig
+from lejepa_jax.resnet import ResNet
+
+RECIPE = Recipe(
+    data="digits",
+    image_size=8,
+    task=PretrainingConfig(
+        encoder=functools.partial(
+            ResNet, stage_sizes=(1, 1, 1), width=16, stem="small", zero_init_residual=True
+        ),
+        views=(digits_view(4, 16),),
+        num_global=4,
+        embedding_features=32,
+        hidden_features=256,
+        projector_layers=3,
+        trade_off=0.02,
+        num_slices=256,
+        eval_size=16,
+    ),
+    steps=600,
+    global_batch=128,
+    learning_rate=3e-3,
+    warmup_steps=50,
+    weight_decay=0.05,
+    checkpoint_every=200,
+)

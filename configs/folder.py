@@ -1,0 +1,37 @@
+"""Your own folder of a few thousand images, with classes as sub-folders or without any.
+
+python train.py folder --data-dir PATH
+"""
+
+import dataclasses
+import functools
+
+from configs import Recipe
+from lejepa_jax.augment import minimal_view
+from lejepa_jax.pretraining import PretrainingConfig
+from lejepa_jax.resnet import resnet
+
+RECIPE = Recipe(
+    data="folder",
+    image_size=72,
+    task=PretrainingConfig(
+        encoder=functools.partial(resnet, 18, stem="small"),
+        # Milder colours than on natural images of objects: in scans, colour may be the signal.
+        views=(
+            dataclasses.replace(
+                minimal_view(4, 64), scale=(0.2, 1.0), contrast=0.4, saturation=0.4, hue=0.05
+            ),
+        ),
+        num_global=4,
+        embedding_features=64,
+        hidden_features=1024,
+        trade_off=0.02,
+        eval_size=64,
+    ),
+    steps=5000,
+    global_batch=128,
+    learning_rate=1e-3,
+    warmup_steps=200,
+    weight_decay=0.05,
+    checkpoint_every=500,
+)
