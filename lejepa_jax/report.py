@@ -200,14 +200,15 @@ def plot_curves(
                 f"N(0, I): {sigreg_null:.2f}",
                 (1, sigreg_null),
                 xycoords=("axes fraction", "data"),
-                xytext=(0, 3),
+                xytext=(0, -3),
                 textcoords="offset points",
                 ha="right",
+                va="top",  # below: a trained curve ends just above the line
                 fontsize=8,
                 color="#555555",
             )
             low, high = ax.get_ylim()
-            ax.set_ylim(min(low, 0.8 * sigreg_null), max(high, 1.3 * sigreg_null))
+            ax.set_ylim(min(low, 0.5 * sigreg_null), max(high, 1.3 * sigreg_null))
         if key in ("learning_rate", "images_per_second"):
             ax.set_ylim(bottom=0)
             ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
