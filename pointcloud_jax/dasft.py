@@ -356,25 +356,44 @@ def solid_harmonics(vectors: Float[Array, "*batch 3"], max_degree: int) -> Float
     """
     x, y, z = jnp.moveaxis(vectors.astype(jnp.float32), -1, 0)
     square = x * x + y * y + z * z
-    columns: dict[tuple[int, int], jax.Array] = {}
-    cos, sin = jnp.ones_like(x), jnp.zeros_like(x)
-    sectoral = 1 / math.sqrt(4 * math.pi)
-    for m in range(max_degree + 1):
-        if m:
-            cos, sin = x * cos - y * sin, x * sin + y * cos
-            sectoral *= math.sqrt((2 * m + 1) / (2 * m))
-        before, value = jnp.zeros_like(z), jnp.full_like(z, sectoral)
-        for degree in range(m, max_degree + 1):
-            if degree > m:
-                a = math.sqrt((4 * degree**2 - 1) / (degree**2 - m**2))
-                b = math.sqrt(((degree - 1) ** 2 - m**2) / (4 * (degree - 1) ** 2 - 1))
-                before, value = value, a * (z * value - b * square * before)
-            scale = math.sqrt(2) if m else 1.0
-            columns[degree, m] = scale * value * cos
-            if m:
-                columns[degree, -m] = scale * value * sin
-    order = [(degree, m) for degree in range(max_degree + 1) for m in range(-degree, degree + 1)]
-    return jnp.stack([columns[entry] for entry in order], axis=-1)
+    orders = np.arange(max_degree + 1)
+
+    def turn(power, _):
+        """Real and imaginary part of (x + i y)^m."""
+        real, imaginary = power
+        return (x * real - y * imaginary, x * imaginary + y * real), power
+
+    _, (real, imaginary) = lax.scan(turn, (jnp.ones_like(x), jnp.zeros_like(x)), length=len(orders))
+
+    # What remains is a polynomial in z and |v|^2, for all orders at once:
+    # q_l^m = a (z q_{l-1}^m - b |v|^2 q_{l-2}^m), from the constant q_m^m on.
+    a, b, start = (np.zeros((max_degree + 1, max_degree + 1)) for _ in range(3))
+    for degree in orders:
+        lower = orders[:degree]
+        a[degree, :degree] = np.sqrt((4 * degree**2 - 1) / (degree**2 - lower**2))
+        b[degree, :degree] = np.sqrt(
+            ((degree - 1) ** 2 - lower**2).clip(0) / (4 * (degree - 1) ** 2 - 1)
+        )
+        start[degree, degree] = math.sqrt(
+            math.prod((2 * m + 1) / (2 * m) for m in range(1, degree + 1)) / (4 * math.pi)
+        )
+    tables = [jnp.asarray(t, jnp.float32).reshape(*t.shape, *(1,) * x.ndim) for t in (a, b, start)]
+
+    def raise_degree(carry, rows):
+        before, value = carry
+        a, b, start = rows
+        raised = a * (z[None] * value - b * square[None] * before) + start
+        return (value, raised), raised
+
+    nothing = jnp.broadcast_to(jnp.zeros_like(z)[None], real.shape)
+    _, values = lax.scan(raise_degree, (nothing, nothing), tuple(tables))
+
+    angular = jnp.concatenate([imaginary[:0:-1], real])  # orders -L, ..., L
+    pairs = [(degree, m) for degree in orders for m in range(-degree, degree + 1)]
+    scales = jnp.asarray([math.sqrt(2) if m else 1.0 for _, m in pairs], jnp.float32)
+    rows = values.reshape(-1, *z.shape)[np.array([l * len(orders) + abs(m) for l, m in pairs])]
+    columns = rows * angular[np.array([max_degree + m for _, m in pairs])]
+    return jnp.moveaxis(columns, 0, -1) * _row(scales, z.ndim)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -384,7 +403,8 @@ def spherical_bessel(
     r"""Evaluate the spherical Bessel functions :math:`j_0, \dots, j_L` of the first kind.
 
     Upward recursion where it is stable, :math:`x \ge l`, and the power series elsewhere, where its
-    terms barely cancel. Absolute errors stay below 1e-6, and the gradient is finite at zero.
+    terms barely cancel. Absolute errors stay below 1e-6 up to degree 8 and below 6e-6 up to 20, and
+    the gradient is finite at zero.
 
     Args:
         x: Arguments, at least zero.
@@ -442,7 +462,7 @@ def spherical_bessel(
 
 @spherical_bessel.defjvp
 def _spherical_bessel_jvp(max_degree, primals, tangents):
-    r"""Use :math:`(2 l + 1) j_l' = l\, j_{l-1} - (l + 1)\, j_{l+1}`, which divides by no argument."""
+    r""":math:`(2 l + 1) j_l' = l j_{l-1} - (l + 1) j_{l+1}`: nothing divides by the argument."""
     (x,), (x_dot,) = primals, tangents
     values = spherical_bessel(x, max_degree + 1)
     below = jnp.concatenate([values[:1], values[:-2]])  # times zero at degree 0

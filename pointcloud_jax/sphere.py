@@ -6,23 +6,24 @@ the cost, and its degree is the largest even degree that it integrates exactly, 
 harmonics vanish by themselves. A rule is exact for a cloud once its degree exceeds the band limit
 of the energy, which is about :math:`r` times the diameter of the cloud; what it loses below that is
 its departure from rotation invariance. Measured: 24 CAD shapes, 1,024 points, radius 1, 64 radii
-from 0 to 12, 32 random rotations, :math:`|\bar E_{\text{rule}} / \bar E - 1|`:
+from 0 to 12, 16 random rotations, :math:`|\bar E_{\text{rule}} / \bar E - 1|`:
 
 ==========================  ==========  ======  =======  =======  =======
 rule                        directions  degree  mean     p95      max
 ==========================  ==========  ======  =======  =======  =======
-Fibonacci (as published)    36          1       4.1e-2   2.0e-1   1.0
-Fibonacci, hemisphere       36          1       2.3e-2   9.4e-2   5.4e-1
-Fibonacci (as published)    146         1       1.1e-3   4.6e-3   1.2e-1
-icosahedral                 6           5       1.9e-1   7.1e-1   4.5
-icosahedral                 16          9       5.4e-2   2.8e-1   1.2
-icosahedral                 31          11      2.6e-2   1.5e-1   8.2e-1
-design                      36          13      1.1e-2   6.3e-2   5.0e-1
-design                      64          17      1.1e-3   5.3e-3   1.6e-1
-Lebedev                     43          15      4.8e-3   2.7e-2   3.5e-1
-Lebedev                     73          19      4.4e-4   2.0e-3   7.3e-2
-Lebedev                     97          23      3.3e-5   1.2e-4   7.9e-3
-Lebedev                     151         29      1.6e-7   3.4e-7   5.4e-5
+Fibonacci (as published)    36          1       3.9e-2   1.9e-1   1.1
+Fibonacci, hemisphere       36          1       2.1e-2   8.5e-2   3.9e-1
+Fibonacci (as published)    146         1       1.1e-3   5.1e-3   5.5e-2
+icosahedral                 6           5       1.7e-1   6.6e-1   2.3
+icosahedral                 16          9       5.4e-2   2.8e-1   7.9e-1
+icosahedral                 31          11      2.4e-2   1.3e-1   7.3e-1
+design                      36          13      1.1e-2   6.3e-2   4.3e-1
+design                      64          17      9.1e-4   4.9e-3   1.5e-1
+design                      100         23      2.4e-5   9.2e-5   6.8e-3
+Lebedev                     43          15      5.0e-3   2.7e-2   3.6e-1
+Lebedev                     73          19      4.0e-4   1.9e-3   8.3e-2
+Lebedev                     97          23      2.9e-5   1.0e-4   1.1e-2
+Lebedev                     151         29      2.1e-7   3.7e-7   8.6e-5
 ==========================  ==========  ======  =======  =======  =======
 
 The scale of the points matters more than the rule: at radius 2 the design of 36 and the Lebedev
