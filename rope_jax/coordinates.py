@@ -42,9 +42,9 @@ class Packed(NamedTuple):
     segments: Int[Array, "b n"]  # which set a token belongs to, -1 where there is none
 
     @property
-    def mask(self) -> Bool[Array, "b n n"]:
+    def mask(self) -> Bool[Array, "b 1 n n"]:
         """Which queries may see which keys: those of their own set; padding sees padding."""
-        return self.segments[:, :, None] == self.segments[:, None, :]
+        return self.segments[:, None, :, None] == self.segments[:, None, None, :]
 
 
 def _per_axis(name: str, value: float | Sequence[float], num: int) -> np.ndarray:

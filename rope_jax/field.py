@@ -12,6 +12,7 @@ the number of patches changes.
 """
 
 import re
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -91,7 +92,7 @@ def attention(
     bias: Float[Array, "*c n s"] | None = None,
     mask: Bool[Array, "*c n s"] | None = None,
     scale: float | None = None,
-    implementation: str | None = None,
+    implementation: Literal["xla", "cudnn"] | None = None,
 ) -> Float[Array, "*b n h e"]:
     r"""Attention with a weight for every key.
 
@@ -155,14 +156,14 @@ def attention(
         if implementation == "cudnn":
             lowest = float(jnp.finfo(q.dtype).min) / 2
             total = jnp.maximum(total, lowest).astype(q.dtype)
-    out = jax.nn.dot_product_attention(
+    out = jax.nn.dot_product_attention(  # pyright: ignore[reportCallIssue]
         q.reshape(-1, *q.shape[-3:]),
         k.reshape(-1, *k.shape[-3:]),
         v.reshape(-1, *v.shape[-3:]),
         bias=total,
         mask=None if mask is None else _flatten(mask, len(lead)),
         scale=scale,
-        implementation=implementation,  # pyright: ignore[reportArgumentType]
+        implementation=implementation,
     )
     return out.reshape(*lead, *out.shape[1:])
 

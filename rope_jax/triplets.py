@@ -220,7 +220,7 @@ def rodrigues(vectors: Float[Array, "*b 3 f"]) -> Float[Array, "*b 3 3 f"]:
 
 
 def rotate_blocks(
-    matrix: Float[Array, "*b n h s s f"],
+    matrix: Float[Array, "*t n g s s f"],
     x: Float[Array, "*b n h d"],
     *,
     layout: Layout = "half_split",
@@ -228,7 +228,8 @@ def rotate_blocks(
     """Multiply every block of ``s`` channels by its matrix.
 
     Args:
-        matrix: Component-major matrices, ``matrix[..., i, j, f]``; ``h`` may be 1.
+        matrix: Component-major matrices, ``matrix[..., i, j, f]``, for every head or (``g = 1``)
+            for all; leading axes that ``x`` has in addition are broadcast over.
         x: Queries or keys; channels from ``s f`` on pass through.
         layout: Which channels make a block.
 
