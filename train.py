@@ -9,12 +9,14 @@ import collections
 import contextlib
 import functools
 import importlib.metadata
+import io
 import itertools
 import json
 import logging
 import math
 import os
 import platform
+import re
 import shlex
 import signal
 import sys
@@ -65,10 +67,29 @@ def parse(arguments: list[str]) -> tuple[str, Recipe]:
     name = arguments[0]
     if not name.startswith("-") and name not in found:
         raise UsageError(f"unknown recipe {name!r}; there are {', '.join(found)}")
-    recipe = tyro.extras.overridable_config_cli(
-        found, args=arguments, prog="train.py", description=__doc__
-    )
+    boxed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(boxed):
+            recipe = tyro.extras.overridable_config_cli(
+                found,
+                args=arguments,
+                prog="train.py",
+                description=f"{__doc__.splitlines()[0]} Without a recipe: {DEFAULT_RECIPE}.",
+            )
+    except SystemExit as exit_:
+        if exit_.code == 0:
+            raise
+        raise UsageError(unboxed(boxed.getvalue())) from None
     return name, recipe
+
+
+def unboxed(message: str) -> str:
+    """Take the text out of the box that the command line parser draws: a log wants a line."""
+    lines = [line.strip(" │╭╮╰╯─") for line in message.splitlines()]
+    lines = [line for line in lines if line.strip("-")]
+    # The first line is the title of the box, the last ones point to the help.
+    text = " ".join(itertools.takewhile(lambda line: not line.startswith("For full"), lines[1:]))
+    return re.sub(r"^Error parsing \S+: ", "", text) or message.strip()
 
 
 # --- set-up ---------------------------------------------------------------------------------------
@@ -204,7 +225,7 @@ def make_step(
         metrics = {
             "loss": loss,
             **metrics,
-            "gradient_norm": optax.global_norm(gradient),
+            "gradient_norm": optax.tree.norm(gradient),
             "learning_rate": learning_rates(recipe)(train.step),
         }
         return TrainState(train.step + 1, variables, optimiser_state, average), metrics
@@ -315,10 +336,13 @@ class Checkpoints:
         self.manager = ocp.CheckpointManager(
             (workdir / "checkpoints").absolute(),
             options=ocp.CheckpointManagerOptions(
+                # Without best_fn the metrics, by which BestN chooses, would not be written.
+                best_fn=_mean_loss,
+                best_mode="min",
                 preservation_policy=keep.AnyPreservationPolicy(
                     [
                         keep.LatestN(3),
-                        keep.BestN(get_metric_fn=lambda m: m["loss"], reverse=True, n=1),
+                        keep.BestN(get_metric_fn=_mean_loss, reverse=True, n=1),
                     ]
                 ),
             ),
@@ -363,6 +387,10 @@ class Checkpoints:
         """Wait until everything is on disk."""
         self.manager.wait_until_finished()
         self.manager.close()
+
+
+def _mean_loss(metrics: Mapping[str, float]) -> float:
+    return metrics["loss"]
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -142,12 +142,7 @@ def lejepa_loss(
     References:
         R. Balestriero, Y. LeCun, LeJEPA, arXiv 2511.08544, 2025, Section 5.1 and Algorithm 2.
     """
-    check_choice("weighting", weighting, ("convex", "additive"))
-    highest = 1.0 if weighting == "convex" else jnp.inf
-    if not 0 <= trade_off <= highest:
-        raise ValueError(
-            f"trade_off must be between 0 and {highest:g} ({weighting}), got {trade_off}"
-        )
+    check_trade_off(trade_off, weighting)
     prediction = prediction_loss(
         embeddings, num_global=num_global, target=target, mask=mask, axis_name=axis_name
     )
@@ -162,6 +157,16 @@ def lejepa_loss(
     )
     share = 1 - trade_off if weighting == "convex" else 1.0
     return LejepaLoss(share * prediction + trade_off * roundness, prediction, roundness)
+
+
+def check_trade_off(trade_off: float, weighting: str) -> None:
+    """Require a known weighting and a trade-off that goes with it."""
+    check_choice("weighting", weighting, ("convex", "additive"))
+    highest = 1.0 if weighting == "convex" else jnp.inf
+    if not 0 <= trade_off <= highest:
+        raise ValueError(
+            f"trade_off must be between 0 and {highest:g} ({weighting}), got {trade_off}"
+        )
 
 
 def _like(centre: jax.Array, z: jax.Array) -> jax.Array:

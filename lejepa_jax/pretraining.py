@@ -14,12 +14,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, PRNGKeyArray
 
 from lejepa_jax.augment import ViewSpec, eval_view, example_keys, make_views
-from lejepa_jax.checks import check_choice
+from lejepa_jax.checks import check_choice, check_positive
 from lejepa_jax.data import ImageSource, Splits, eval_batches
 from lejepa_jax.diagnostics import feature_std, rankme
 from lejepa_jax.directions import unit_directions
 from lejepa_jax.normality import epps_pulley, epps_pulley_null_mean
-from lejepa_jax.objective import Target, Weighting, lejepa_loss
+from lejepa_jax.objective import Target, Weighting, check_trade_off, lejepa_loss
 from lejepa_jax.probes import probe_suite
 from lejepa_jax.projector import Projector
 from lejepa_jax.report import assemble_results, results_table, write_report
@@ -57,8 +57,7 @@ class PretrainingConfig:
         max_probe_examples: Training images the probes fit; None for all.
 
     Raises:
-        ValueError: For an unknown quadrature or a number of global views that the views do not
-            begin with.
+        ValueError: For a value out of range, or more global views than views.
     """
 
     encoder: Callable[..., Any]
@@ -80,6 +79,13 @@ class PretrainingConfig:
 
     def __post_init__(self):
         check_choice("quadrature", self.quadrature, ("folded", "paper"))
+        check_choice("target", self.target, ("global", "all", "pairwise"))
+        check_trade_off(self.trade_off, self.weighting)
+        for name in ("embedding_features", "hidden_features", "num_slices", "eval_size"):
+            check_positive(name, getattr(self, name))
+        check_positive("eval_batch", self.eval_batch)
+        if not 0 < self.eval_crop <= 1:
+            raise ValueError(f"eval_crop must be above 0 and at most 1, got {self.eval_crop}")
         num_views = sum(spec.count for spec in self.views)
         if not 1 <= self.num_global <= num_views:
             raise ValueError(

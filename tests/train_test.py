@@ -1,0 +1,356 @@
+"""The program as a person uses it: real runs, real files, real signals."""
+
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import train
+from configs import describe, recipes
+from tests import tiny_run
+
+ROOT = Path(__file__).parent.parent
+LOSSES = ("loss", "prediction", "sigreg", "gradient_norm", "embedding_std")
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """Let `train.main` see the tiny recipe alone, in this process."""
+    monkeypatch.setattr(train, "recipes", tiny_run.recipes)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Compile the tiny step once for all processes, and leave the home folder alone."""
+    folder = str(tmp_path_factory.mktemp("compiled"))
+    before = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    jax.config.update("jax_compilation_cache_dir", folder)
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lenient():
+    """Optax promotes types by itself, so the strictness of the other tests cannot hold here."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def run(workdir, *flags):
+    """Run in this process; one device unless the flags say otherwise."""
+    return train.main(["digits", "--workdir", str(workdir), "--devices", "1", *flags])
+
+
+def start(workdir, *flags):
+    """Run in a process of its own."""
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.tiny_run", "--workdir", str(workdir), *flags],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def rows(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(workdir):
+    return [[row[name] for name in ("step", *LOSSES)] for row in rows(workdir)]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """Losses of a run of its own process that nothing stopped."""
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    process = start(workdir)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return losses(workdir)
+
+
+# --- one curve, however it is run -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reference_curve(tmp_path_factory, lenient):
+    workdir = tmp_path_factory.mktemp("reference")
+    train.recipes, before = tiny_run.recipes, train.recipes
+    try:
+        assert run(workdir) == 0
+    finally:
+        train.recipes = before
+    return np.array(losses(workdir))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "devices"), list(itertools.product(["shard_map", "pmap", "jit"], [1, 2, 4, 8]))
+)
+def test_every_strategy_and_number_of_devices_gives_the_same_20_steps(
+    strategy, devices, reference_curve, tmp_path
+):
+    flags = ("--strategy", strategy, "--devices", str(devices), "--checkpoint-every", "20")
+    assert run(tmp_path, *flags) == 0
+    curve = np.array(losses(tmp_path))
+    assert curve.shape == (20, 6)
+    # loss, prediction and sigreg; the others are no part of the promise
+    np.testing.assert_allclose(curve[:, :4], reference_curve[:, :4], rtol=1e-4)
+
+
+def test_another_seed_gives_another_curve(reference_curve, tmp_path):
+    assert run(tmp_path, "--seed", "1", "--steps", "11") == 0
+    assert not np.allclose(np.array(losses(tmp_path))[:, 1], reference_curve[:11, 1], rtol=1e-2)
+
+
+# --- stopped and resumed --------------------------------------------------------------------------
+
+
+def wait_for_steps(workdir, number, process):
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        path = workdir / "metrics.jsonl"
+        if path.exists() and len(path.read_text().splitlines()) >= number:
+            return
+        time.sleep(0.01)
+    process.kill()
+    raise AssertionError(f"no {number} steps: {process.communicate()[0]}")
+
+
+def test_a_run_killed_twice_ends_with_the_same_losses_bit_for_bit(undisturbed, tmp_path):
+    for steps in (7, 13):
+        process = start(tmp_path)
+        wait_for_steps(tmp_path, steps, process)
+        process.kill()
+        process.communicate()
+    process = start(tmp_path)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "resuming at step" in output
+    assert losses(tmp_path) == undisturbed
+
+
+def test_sigterm_saves_and_says_how_to_resume(undisturbed, tmp_path):
+    process = start(tmp_path)
+    wait_for_steps(tmp_path, 7, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    stopped = re.search(r"stopped and saved at step (\d+); resume with: (.*)", output)
+    assert stopped, output
+    assert f"--workdir {tmp_path}" in stopped.group(2)
+    assert train.Checkpoints(tmp_path).newest() == int(stopped.group(1)) >= 7
+    assert run_to_the_end(tmp_path) == undisturbed
+
+
+def run_to_the_end(workdir):
+    process = start(workdir)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return losses(workdir)
+
+
+def test_the_newest_three_and_the_best_checkpoint_are_kept(tmp_path):
+    checkpoints = train.Checkpoints(tmp_path)
+    for step, loss in enumerate([5.0, 4.0, 1.0, 3.0, 2.0, 6.0, 7.0]):
+        weights = train.Variables({"w": jax.numpy.full(2, float(step))}, {})
+        state = train.TrainState(jax.numpy.int32(step), weights, (), None)
+        checkpoints.save(state, {"next_index": step}, {}, loss)
+    checkpoints.close()
+    assert set(train.Checkpoints(tmp_path).manager.all_steps()) == {2, 4, 5, 6}
+
+
+def test_a_checkpoint_is_rated_by_the_mean_loss_since_the_one_before(tmp_path):
+    assert run(tmp_path, "--checkpoint-every", "6") == 0
+    manager = train.Checkpoints(tmp_path).manager
+    mean = np.mean([row["loss"] for row in rows(tmp_path) if 12 < row["step"] <= 18])
+    assert manager.metrics(18)["loss"] == pytest.approx(mean)
+
+
+def test_another_configuration_does_not_touch_the_run(tmp_path, capsys):
+    assert run(tmp_path, "--steps", "12") == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert run(tmp_path, "--steps", "12", "--learning-rate", "0.5") == 2
+    message = capsys.readouterr().err
+    assert "learning_rate was 0.001, is 0.5" in message
+    assert message.count("\n") == 1
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert run(tmp_path, "--steps", "12", "--log-every", "5") == 0
+
+
+# --- what can go wrong ----------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_overwrites_nothing(tmp_path, capsys):
+    with jax.debug_nans(False):
+        code = run(tmp_path, "--learning-rate", "1e30", "--warmup-steps", "8")
+    assert code == 1
+    message = capsys.readouterr().err
+    found = re.search(
+        r"the loss is (nan|inf) at step (\d+); last finite metrics: (\{.*\})", message
+    )
+    assert found, message
+    last = json.loads(found.group(3))
+    assert last["step"] == int(found.group(2)) - 1
+    newest = train.Checkpoints(tmp_path).newest()
+    assert newest is None or newest < int(found.group(2))
+    assert all(np.isfinite(row["loss"]) for row in rows(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["moon"], "unknown recipe 'moon'; there are digits"),
+        (["digits", "--devices", "3"], "global_batch must be divisible by the 3 devices, got 64"),
+        (["digits", "--devices", "99"], "devices must be at most 8 here, got 99"),
+        (["digits", "--data", "nowhere"], "nowhere"),
+        (["digits", "--data", "folder"], "--data-dir must name a folder of images"),
+        (["digits", "--data", "folder:/nowhere"], "/nowhere"),
+        (["digits", "--global-batch", "4096"], "global_batch must not exceed the 1297 training"),
+        (["digits", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["digits", "--warmup-steps", "20"], "warmup_steps must be below steps = 20, got 20"),
+        (["digits", "--task.num-slices", "0"], "num_slices must be positive, got 0"),
+        (["digits", "--task.trade-off", "2"], "trade_off must be between 0 and 1"),
+        (["digits", "--strategy", "magic"], "invalid choice 'magic' for argument '--strategy'"),
+        (["digits", "--learning-rat", "1"], "--learning-rat"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_code_2_before_anything_is_written(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_class_and_an_unreadable_image_get_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "cats").mkdir(parents=True)
+    (tmp_path / "data" / "dogs").mkdir()
+    (tmp_path / "data" / "cats" / "one.png").write_bytes(b"not a picture")
+    assert train.main(["digits", "--data", "folder", "--data-dir", "data"]) == 2
+    error = capsys.readouterr().err
+    assert "dogs" in error or "one.png" in error
+    assert error.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"data"}
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+def test_a_run_ends_with_results_a_table_and_a_report(tmp_path, capsys):
+    assert run(tmp_path, "--evaluate", "--average-decay", "0.9") == 0
+    output = capsys.readouterr().out
+    assert "1-shot" in output
+    assert str(tmp_path / "report.html") in output.replace("\n", "")
+    results = json.loads((tmp_path / "results.json").read_text())
+    for probe in ("knn", "linear", "few_shot_1", "few_shot_5", "few_shot_10"):
+        assert set(results[probe]) == {"encoder", "untrained", "pixels"}
+        assert all(0 <= value <= 1 for value in results[probe].values())
+    # 500 held-out digits: better than chance by far, even here.
+    assert results["linear"]["encoder"] > 0.4
+    assert results["diagnostics"]["sigreg_null"] == pytest.approx(1.0525, abs=1e-3)
+    page = (tmp_path / "report.html").read_text()
+    assert "<img" in page
+    assert "http" not in re.sub(r"data:image/[^\"]*|xmlns=\"[^\"]*\"", "", page)
+    told = json.loads((tmp_path / "run.json").read_text())
+    assert told["config"]["average_decay"] == 0.9
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_the_same_command_after_the_end_evaluates_again_and_trains_no_more(tmp_path):
+    assert run(tmp_path) == 0
+    before = losses(tmp_path)
+    assert run(tmp_path) == 0
+    assert losses(tmp_path) == before
+
+
+def test_bfloat16_follows_float32(reference_curve, tmp_path):
+    assert run(tmp_path, "--precision", "bfloat16") == 0
+    curve = np.array(losses(tmp_path))
+    np.testing.assert_allclose(curve[:, 1], reference_curve[:, 1], rtol=0.05)
+
+
+def test_a_checkpoint_holds_no_pickle(tmp_path):
+    assert run(tmp_path, "--steps", "11") == 0
+    assert train.Checkpoints(tmp_path).newest() == 11
+    for path in tmp_path.rglob("*"):
+        # a pickle of protocol 2 or newer begins so
+        assert path.is_dir() or not path.read_bytes().startswith((b"\x80\x02", b"\x80\x04"))
+
+
+# --- the other recipes ----------------------------------------------------------------------------
+
+RECIPES = recipes()
+
+
+def test_there_are_the_promised_recipes_and_each_says_its_command():
+    promised = {"digits", "cifar10-resnet18", "cifar10-vit", "imagenette-vit-s8"}
+    assert promised | {"imagenet-vit-l14", "folder"} <= set(RECIPES)
+    for name, (text, recipe) in RECIPES.items():
+        assert f"python train.py {name}" in text
+        json.dumps(describe(recipe))
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "digits"])
+def test_the_step_of_every_recipe_fits_together(name, tmp_path):
+    """Trace what a run would do, on a tiny data set, without compiling it."""
+    recipe = RECIPES[name][1]
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (30, 40, 48, 3), dtype=np.uint8)
+    np.savez(tmp_path / "tiny.npz", images=images, labels=np.arange(30) % 3)
+    recipe = dataclasses.replace(recipe, data=f"npz:{tmp_path / 'tiny.npz'}", global_batch=8)
+    splits = train.load_data(recipe)
+    task = recipe.task.build(splits, dtype=jax.numpy.bfloat16, axis_name=None)
+    optimiser = train.make_optimiser(recipe)
+    key = jax.random.key(0)
+    state = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimiser), key)
+    step = train.make_step(recipe, task, optimiser, key, None)
+    batch = splits.train.gather(np.arange(8))
+    after, metrics = jax.eval_shape(step, state, batch)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    chex_shapes = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), after, state)
+    assert all(jax.tree.leaves(chex_shapes))
+    assert {"loss", "prediction", "sigreg", "learning_rate"} <= set(metrics)
+
+
+def test_only_kernels_decay():
+    recipe = dataclasses.replace(tiny_run.RECIPE, learning_rate=1.0, warmup_steps=0)
+    optimiser = train.make_optimiser(recipe)
+    params = {"block": {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}}
+    params["position_table"] = np.ones((3, 2), np.float32)
+    params = jax.tree.map(jax.numpy.asarray, params)
+    still = jax.tree.map(jax.numpy.zeros_like, params)
+    updates, _ = optimiser.update(still, optimiser.init(params), params)
+    assert (updates["block"]["kernel"] < 0).all()
+    assert (updates["block"]["bias"] == 0).all()
+    assert (updates["position_table"] == 0).all()
+
+
+def test_help_lists_the_recipes(monkeypatch, capsys):
+    monkeypatch.setattr(train, "recipes", recipes)
+    with pytest.raises(SystemExit) as exit_:
+        train.main(["--help"])
+    assert exit_.value.code == 0
+    text = capsys.readouterr().out
+    for name in RECIPES:
+        assert name in text
