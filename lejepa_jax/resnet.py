@@ -111,7 +111,7 @@ class ResidualBlock(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """Residual network over images of any size; its features are the mean of the last map.
+    """Residual network over images; its features are the mean of the last map, or all of it.
 
     Activations between layers are of type `dtype`; parameters, BatchNorm and the final mean are
     float32. The published networks are made by `resnet`; other stages give small ones.
@@ -125,14 +125,17 @@ class ResNet(nnx.Module):
         stem: "imagenet" is a 7x7 convolution of stride 2 and a 3x3 max-pool of stride 2; "small" is
             one 3x3 convolution of stride 1, for images of some 32 pixels.
         in_channels: Channels of the images.
+        pooling: "mean" of the last map, for images of any size; "flatten" hands on the whole map,
+            which keeps where things are, as for centred letters or digits.
+        image_size: Side of the images, needed for "flatten".
         zero_init_residual: Whether each residual branch starts at zero.
         dtype: Type in which the convolutions compute.
         axis_name: Mapped axis over which the batch of BatchNorm is spread.
         rngs: Source of the initial parameters.
 
     Raises:
-        ValueError: If `stem` is unknown, `stage_widths` has another length than `stage_sizes`, or
-            a bottleneck's width is not divisible by 4.
+        ValueError: If `stem` or `pooling` is unknown, `image_size` is missing, `stage_widths` has
+            another length than `stage_sizes`, or a bottleneck's width is not divisible by 4.
 
     Examples:
         >>> def encode(images):
@@ -157,12 +160,17 @@ class ResNet(nnx.Module):
         bottleneck: bool = False,
         stem: str = "imagenet",
         in_channels: int = 3,
+        pooling: str = "mean",
+        image_size: int | None = None,
         zero_init_residual: bool = True,
         dtype: DTypeLike = jnp.float32,
         axis_name: str | None = None,
         rngs: nnx.Rngs,
     ):
         check_choice("stem", stem, ("imagenet", "small"))
+        check_choice("pooling", pooling, ("mean", "flatten"))
+        if pooling == "flatten" and image_size is None:
+            raise ValueError('image_size must be given with pooling="flatten", got None')
         if stage_widths is None:
             expansion = 4 if bottleneck else 1
             stage_widths = [width * expansion * 2**stage for stage in range(len(stage_sizes))]
@@ -177,7 +185,12 @@ class ResNet(nnx.Module):
             )
         size, stride = (7, 2) if stem == "imagenet" else (3, 1)
         self.in_channels = in_channels
+        self.pooling = pooling
+        self.image_size = image_size
         self.features = stage_widths[-1]
+        if image_size is not None and pooling == "flatten":
+            halvings = len(stage_sizes) - 1 + (2 if stem == "imagenet" else 0)
+            self.features *= (-(-image_size // 2**halvings)) ** 2
         self.pool = stem == "imagenet"
         self.stem = _conv(in_channels, width, size, stride, dtype=dtype, rngs=rngs)
         self.stem_norm = batch_norm(width, axis_name=axis_name, rngs=rngs)
@@ -231,7 +244,7 @@ class ResNet(nnx.Module):
         train: bool = False,
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b d"]:
-        """Encode images of any size.
+        """Encode images.
 
         Args:
             images: Normalised images.
@@ -243,9 +256,18 @@ class ResNet(nnx.Module):
             One feature vector an image, in float32.
 
         Raises:
-            ValueError: If the images have another number of channels than `in_channels`.
+            ValueError: If the images have another number of channels than `in_channels`, or another
+                side than `image_size` where the map is flattened.
         """
-        return self.patch_features(images, train=train).mean((1, 2))
+        x = self.patch_features(images, train=train)
+        if self.pooling == "mean":
+            return x.mean((1, 2))
+        x = x.reshape(x.shape[0], -1)
+        if x.shape[1] != self.features:
+            raise ValueError(
+                f"images must have the side of image_size = {self.image_size}, got {images.shape}"
+            )
+        return x
 
 
 def resnet(depth: int = 18, *, rngs: nnx.Rngs, **options: Any) -> ResNet:

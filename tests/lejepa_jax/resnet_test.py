@@ -155,6 +155,25 @@ def test_the_stems_reduce_by_thirty_two_and_by_eight(stem, sides):
     assert jax.eval_shape(maps, images).shape == (1, *sides, 32)
 
 
+@pytest.mark.parametrize(("stem", "side"), [("small", 9), ("small", 8), ("imagenet", 33)])
+def test_flattened_features_are_the_whole_last_map(stem, side):
+    options = {"stage_sizes": (0, 1, 1), "width": 2, "stem": stem, "in_channels": 1}
+    network = ResNet(**options, pooling="flatten", image_size=side, rngs=nnx.Rngs(0))
+    images = jax.random.normal(jax.random.key(0), (2, side, side, 1))
+    maps, features = network.patch_features(images), network(images)
+    assert features.shape == (2, network.features)
+    np.testing.assert_array_equal(features, maps.reshape(2, -1))
+
+
+def test_flattened_features_need_images_of_the_side_they_were_made_for():
+    options = {"stage_sizes": (1, 1), "width": 2, "stem": "small", "pooling": "flatten"}
+    with pytest.raises(ValueError, match="image_size must be given"):
+        ResNet(**options, rngs=nnx.Rngs(0))
+    network = ResNet(**options, image_size=8, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="side of image_size = 8, got"):
+        network(jnp.zeros((1, 16, 16, 3)))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
