@@ -1,0 +1,128 @@
+"""Kernels: closed forms, positive definiteness, and their rotary spectra."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import gamma, kv
+
+import rope_jax
+from rope_jax import analysis, kernels
+
+
+@pytest.mark.parametrize("nu", [0.5, 1.5, 2.5])
+def test_matern_is_the_bessel_function(nu):
+    r = np.array([0.1, 0.7, 2.0])
+    t = np.sqrt(2 * nu) * r / 0.8
+    want = 2 ** (1 - nu) / gamma(nu) * t**nu * kv(nu, t)
+    got = kernels.matern(nu, length_scale=0.8).log(jnp.asarray(r, jnp.float32))
+    np.testing.assert_allclose(got, np.log(want), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [kernels.matern(0.5), kernels.matern(1.5), kernels.matern(2.5), kernels.gaussian(0.7)],
+)
+def test_rotary_spectrum_of_a_kernel_has_the_kernel_for_its_score(kernel):
+    w = kernel.frequencies(jax.random.key(0), 4096, 2)
+    offsets = np.array([[0.0, 0.0], [0.5, 0.0], [0.3, -0.9], [1.5, 1.0]])
+    score = np.cos(offsets @ np.asarray(w).T).mean(1)
+    want = np.exp(kernel.log(jnp.asarray(np.linalg.norm(offsets, axis=1), jnp.float32)))
+    np.testing.assert_allclose(score, want, atol=0.05)
+
+
+def test_an_encoding_from_a_spectrum_has_the_kernel_map_of_its_draws():
+    w = kernels.gaussian(0.5).frequencies(jax.random.key(0), 16, 2)
+    encoding = rope_jax.from_frequencies(32, 1, w.T[:, None, :])
+    offsets = jnp.array([[0.0, 0.0], [0.4, -0.2]])
+    kernel = analysis.kernel_map(encoding, {}, offsets, head_dim=32, num_heads=1)
+    want = np.cos(np.asarray(offsets) @ np.asarray(w).T).mean(1)
+    np.testing.assert_allclose(kernel[0], want, atol=1e-5)
+
+
+def test_periodic_spectrum_is_on_the_harmonics_and_has_the_kernel_for_its_score():
+    kernel = kernels.periodic(3.0, length_scale=0.8)
+    w = np.asarray(kernel.frequencies(jax.random.key(0), 8192, 1))[:, 0]
+    harmonics = w * 3.0 / (2 * np.pi)
+    np.testing.assert_allclose(harmonics, np.round(harmonics), atol=1e-4)
+    r = np.array([0.0, 0.4, 1.5, 3.0])
+    k = np.exp(kernel.log(jnp.asarray(r, jnp.float32)))
+    mean = np.exp(-2 * (np.sin(np.pi * np.arange(999) / 999) / 0.8) ** 2).mean()
+    np.testing.assert_allclose(np.cos(r[:, None] * w).mean(1), k, atol=0.05)
+    assert abs((harmonics == 0).mean() - mean) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("kernel", "space"),
+    [
+        (kernels.wendland(1.5), "flat"),
+        (kernels.matern(1.5), "flat"),
+        (kernels.von_mises_fisher(3.0), "sphere"),
+        (kernels.exponential(0.5), "sphere"),
+    ],
+)
+def test_kernels_are_positive_definite_where_they_say_so(kernel, space):
+    p = jax.random.normal(jax.random.key(0), (24, 2))
+    matrix = np.exp(np.asarray(kernels.pairwise_bias(kernel, p, p, space=space)[0], np.float64))
+    np.testing.assert_allclose(np.diagonal(matrix), 1, atol=1e-6)
+    assert np.linalg.eigvalsh((matrix + matrix.T) / 2).min() > -1e-4
+
+
+def test_compact_support_is_zero_outside_and_attention_does_not_see_it():
+    kernel = kernels.wendland(1.0)
+    assert kernel.frequencies is None
+    p = jnp.array([[0.0, 0.0], [0.3, 0.0], [5.0, 0.0]])
+    bias = kernels.pairwise_bias(kernel, p, p)
+    z, v = jnp.zeros((3, 1, 8)), jax.random.normal(jax.random.key(0), (3, 1, 8))
+    out = rope_jax.attention(z, z, v, bias=bias)
+    np.testing.assert_allclose(out[2], v[2], atol=1e-6)
+    weight = 0.7**4 * 2.2
+    np.testing.assert_allclose(out[0], (v[0] + weight * v[1]) / (1 + weight), atol=1e-5)
+
+
+def test_distances_on_the_torus_and_the_sphere():
+    near_seam = kernels.distances(jnp.array([[3.1, 0.0]]), jnp.array([[-3.1, 0.0]]), space="torus")
+    np.testing.assert_allclose(near_seam, 2 * np.pi - 6.2, rtol=1e-4)
+    p = rope_jax.sphere_grid(3, 4).positions
+    got = np.asarray(kernels.distances(p, p, space="sphere"))
+    u = np.asarray(rope_jax.unit_vectors(p), np.float64)
+    np.testing.assert_allclose(got, np.arccos(np.clip(u @ u.T, -1, 1)), atol=2e-3)
+    with pytest.raises(ValueError, match=r"\(longitude, latitude\), got 3"):
+        kernels.distances(jnp.zeros((1, 3)), jnp.zeros((1, 3)), space="sphere")
+
+
+@pytest.mark.parametrize("space", ["flat", "torus", "sphere"])
+def test_gradients_of_distances_are_finite_at_zero(space):
+    p = jnp.array([[0.2, 0.1], [0.2, 0.1]])
+    slope = jax.grad(lambda q: kernels.distances(q, p, space=space).sum())(p)
+    assert bool(jnp.isfinite(slope).all())
+
+
+def test_alibi_has_its_slopes_for_any_number_of_heads():
+    np.testing.assert_allclose(kernels.alibi_slopes(8), 0.5 ** np.arange(1, 9), rtol=1e-6)
+    twelve = np.asarray(kernels.alibi_slopes(12))
+    np.testing.assert_allclose(twelve[:8], 0.5 ** np.arange(1, 9), rtol=1e-6)
+    np.testing.assert_allclose(twelve[8:], 0.5 ** np.array([0.5, 1.5, 2.5, 3.5]), rtol=1e-6)
+    p = jnp.arange(3.0)[:, None]
+    bias = kernels.alibi(p, p, jnp.array([1.0, 0.5]))
+    np.testing.assert_allclose(bias[1], -0.5 * np.abs(np.subtract.outer(range(3), range(3))))
+
+
+def test_relative_bias_depends_on_the_displacement_alone():
+    table = jnp.arange(2 * 3 * 5.0).reshape(2, 15)
+    bias = np.asarray(kernels.relative_bias(table, (2, 3)))
+    assert bias.shape == (2, 6, 6)
+    # Cells (0,0)->(0,1) and (1,1)->(1,2) are the same displacement; the other way is another.
+    assert bias[0, 0, 1] == bias[0, 4, 5]
+    assert bias[0, 0, 1] != bias[0, 1, 0]
+    assert len(np.unique(bias[0])) == 15
+    with pytest.raises(ValueError, match="table must have 15 displacements, got 9"):
+        kernels.relative_bias(jnp.zeros((1, 9)), (2, 3))
+
+
+def test_power_law_has_its_exponent_and_bad_scales_are_refused():
+    log = kernels.scale_free(2.0, min_distance=0.1).log(jnp.array([10.0, 20.0]))
+    np.testing.assert_allclose(log[0] - log[1], 2 * np.log(2), rtol=1e-2)
+    for build in (kernels.gaussian, kernels.wendland, kernels.von_mises_fisher):
+        with pytest.raises(ValueError, match="must be positive, got 0"):
+            build(0.0)
