@@ -5,7 +5,10 @@ import os
 # Before jax is imported. Two threads a device are plenty on small shapes.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=8"
+    # Compiling is most of the time of the tests, and their shapes are tiny.
+    + " --xla_backend_optimization_level=0"
 )
 
 import hypothesis

@@ -54,6 +54,7 @@ class PretrainingConfig:
         eval_size: Side of the images the probes see, in pixels.
         eval_crop: Part of the shorter side the probes see.
         eval_batch: Images at a time in evaluation.
+        neighbours: Neighbours that vote in the k-NN probe.
         max_probe_examples: Training images the probes fit; None for all.
 
     Raises:
@@ -75,6 +76,7 @@ class PretrainingConfig:
     eval_size: int = 32
     eval_crop: float = 1.0
     eval_batch: int = 500
+    neighbours: int = 20
     max_probe_examples: int | None = 50_000
 
     def __post_init__(self):
@@ -83,7 +85,8 @@ class PretrainingConfig:
         check_trade_off(self.trade_off, self.weighting)
         for name in ("embedding_features", "hidden_features", "num_slices", "eval_size"):
             check_positive(name, getattr(self, name))
-        check_positive("eval_batch", self.eval_batch)
+        for name in ("eval_batch", "neighbours"):
+            check_positive(name, getattr(self, name))
         if not 0 < self.eval_crop <= 1:
             raise ValueError(f"eval_crop must be above 0 and at most 1, got {self.eval_crop}")
         num_views = sum(spec.count for spec in self.views)
@@ -267,6 +270,7 @@ def lejepa_pretraining(
                 score_on[known_test],
                 test_labels[known_test],
                 num_classes=classes,
+                k=config.neighbours,
             )
             for name, (fit_on, score_on) in sets.items()
         }
