@@ -74,7 +74,8 @@ def parse(arguments: list[str]) -> tuple[str, Recipe]:
                 found,
                 args=arguments,
                 prog="train.py",
-                description=f"{__doc__.splitlines()[0]} Without a recipe: {DEFAULT_RECIPE}.",
+                description="Train a recipe, on any number of devices. The same command resumes "
+                f"a run that was stopped. Without a recipe: {DEFAULT_RECIPE}.",
             )
     except SystemExit as exit_:
         if exit_.code == 0:
@@ -106,7 +107,7 @@ class TrainState(NamedTuple):
 
 def keep_compiled_programs() -> None:
     """Compile each step once a machine, not once a run."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.read("jax_compilation_cache_dir") is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lejepa-jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))
 
@@ -218,10 +219,10 @@ def make_step(
         updates, optimiser_state = optimiser.update(gradient, train.optimiser, variables.params)
         variables = Variables(optax.apply_updates(variables.params, updates), state)
         average = train.average
-        if average is not None:
+        if average is not None and recipe.average_decay is not None:
             # Young averages forget faster, or the initial weights would linger.
             decay = jnp.minimum(recipe.average_decay, (1.0 + train.step) / (10.0 + train.step))
-            average = optax.incremental_update(variables, average, 1 - decay)
+            average = jax.tree.map(lambda a, v: decay * a + (1 - decay) * v, average, variables)
         metrics = {
             "loss": loss,
             **metrics,
@@ -279,7 +280,7 @@ def spread_step(recipe: Recipe, mesh: jax.sharding.Mesh, make: Callable[..., Any
         devices=list(mesh.devices.flat),
     )
 
-    def split(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def split(batch: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
         return {k: np.reshape(v, (mesh.size, -1, *np.shape(v)[1:])) for k, v in batch.items()}
 
     return Spread(mapped, split, place_to_evaluate, everywhere)
@@ -369,9 +370,9 @@ class Checkpoints:
 
     def configuration(self, step: int) -> dict[str, Any]:
         """Read the configuration a checkpoint was made with."""
-        return self.manager.restore(
-            step, args=ocp.args.Composite(config=ocp.args.JsonRestore())
-        ).config
+        return self.manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))[
+            "config"
+        ]
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, Any]:
         """Read the state, onto the devices of `like`, and the position in the data."""
@@ -381,7 +382,7 @@ class Checkpoints:
                 state=ocp.args.StandardRestore(like._asdict()), data=ocp.args.JsonRestore()
             ),
         )
-        return TrainState(**restored.state), restored.data
+        return TrainState(**restored["state"]), restored["data"]
 
     def close(self) -> None:
         """Wait until everything is on disk."""

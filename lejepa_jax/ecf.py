@@ -7,12 +7,13 @@ sphere.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_samples
@@ -105,9 +106,10 @@ def ecf(
     if grid is None:
         cos, sin = _sums_at(x, weights, jnp.asarray(t, jnp.float32))
     else:
-        cos, sin = _sums_on_grid(x, weights, grid)
+        # Said again here, since functools.partial hides the types of the decorated function.
+        cos, sin = cast(tuple[jax.Array, jax.Array], _sums_on_grid(x, weights, grid))
     if axis_name is not None:
-        cos, sin = lax.psum((cos, sin), axis_name)
+        cos, sin = lax.psum(cos, axis_name), lax.psum(sin, axis_name)
     count = sample_count(x.shape[:-1], mask=mask, axis_name=axis_name)[..., None, None]
     count = jnp.broadcast_to(count, (*x.shape[:-2], 1, 1))
     return Ecf(cos / count, sin / count)
@@ -122,7 +124,7 @@ class _Grid(NamedTuple):
 
 
 def _equal_spacing(t: jax.Array | np.ndarray) -> _Grid | None:
-    if isinstance(t, jax.core.Tracer):
+    if isinstance(t, Tracer):
         return None
     t = np.asarray(t, np.float64)
     if t.ndim != 1 or t.size < 2:
@@ -199,7 +201,7 @@ def _sums_on_grid_bwd(grid, residuals, cotangents):
     t = jnp.asarray(grid.start + grid.step * np.arange(grid.num), jnp.float32)
     cos_bar, sin_bar = cotangents
     # (m, *batch, 1, k), so that a row of coefficients meets a block of samples.
-    coefficients = tuple(
+    real, imag = (
         jnp.moveaxis(bar * jnp.broadcast_to(t, bar.shape), -1, 0)[..., None, :]
         for bar in (sin_bar, cos_bar)
     )
@@ -207,16 +209,16 @@ def _sums_on_grid_bwd(grid, residuals, cotangents):
     def block(operands: tuple[jax.Array, jax.Array | None]) -> jax.Array:
         x, weights = operands
         ratio = _unit_complex(grid.step * x)
-        leading = tuple(jnp.broadcast_to(c[-1], x.shape) for c in coefficients)
+        leading = jnp.broadcast_to(real[-1], x.shape), jnp.broadcast_to(imag[-1], x.shape)
 
         def step(value, coefficient):
             return _times((value[0] + coefficient[0], value[1] + coefficient[1]), ratio), None
 
         # Carries are products with data, never constants: under shard_map they vary by device.
-        inner = tuple(c[1:-1] for c in coefficients)
+        inner = real[1:-1], imag[1:-1]
         value, _ = lax.scan(step, _times(leading, ratio), inner, reverse=True)
         if grid.start != 0:
-            value = (value[0] + coefficients[0][0], value[1] + coefficients[1][0])
+            value = (value[0] + real[0], value[1] + imag[0])
             value = _times(value, _unit_complex(grid.start * x))
         return value[0] if weights is None else value[0] * weights[..., None]
 
