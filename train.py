@@ -107,7 +107,7 @@ class TrainState(NamedTuple):
 
 def keep_compiled_programs() -> None:
     """Compile each step once a machine, not once a run."""
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lejepa-jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))
 
