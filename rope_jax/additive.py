@@ -111,7 +111,10 @@ def learned_absolute(
             positions = positions / jnp.maximum(reach, 1.0)
         cells = expand_to(cells, positions.ndim)
         index = (positions / extent + 1) * cells / 2 - 0.5
-        index = jnp.clip(index, 0.0, cells - 1)
+        # Interpolation goes to the border of the outer cells, as in jax.image; clamping stops at
+        # their centres.
+        beyond = 0.5 if resize == "interpolate" else 0.0
+        index = jnp.clip(index, -beyond, cells - 1 + beyond)
         table = params["table"].astype(jnp.float32)
         # One small dense matrix for each axis instead of a gather: n x H and n x W, contracted
         # together. The window is normalised, so that the border repeats as in jax.image.

@@ -198,7 +198,8 @@ def commutator_norm(a: Float[Array, "*b d d"], b: Float[Array, "*b d d"]) -> Flo
 
     scale = square(a) * square(b)
     ratio = square(defect) / jnp.where(scale > 0, scale, 1.0)
-    return jnp.where(scale > 0, jnp.sqrt(ratio), 0.0)
+    # The root has no slope at zero, which is where commuting matrices are.
+    return jnp.where(ratio > 0, jnp.sqrt(jnp.where(ratio > 0, ratio, 1.0)), 0.0)
 
 
 def generators(
@@ -606,13 +607,12 @@ def equivariance_report(
 
         @jax.jit
         def measure(own, draw_key, encoding=encoding):
-            steps = spacing * jnp.eye(num_axes)
-            shift = [
-                shift_error(
+            shift = lax.map(
+                lambda step: shift_error(
                     draw_key, encoding, own, positions, step, head_dim=head_dim, num_heads=num_heads
-                )
-                for step in steps
-            ]
+                ),
+                spacing * jnp.eye(num_axes),
+            )
             rotation = encoding.prepare(own, positions)
             r = rotation_matrices(encoding, rotation, len(positions), head_dim, num_heads)
             defect = _einsum("nhki,nhkj->nhij", r, r) - jnp.eye(head_dim)[None, None]
@@ -637,7 +637,7 @@ def equivariance_report(
                 num_heads=num_heads,
             )
             kernel = kernel_map(encoding, own, plane, head_dim=head_dim, num_heads=num_heads)
-            return jnp.max(jnp.abs(defect)), jnp.stack(shift), law, mixed, kernel
+            return jnp.max(jnp.abs(defect)), shift, law, mixed, kernel
 
         orthogonality, shift, law, mixed, kernel = measure(own, draw_key)
         frequencies, commutator = spectrum(

@@ -172,7 +172,7 @@ def with_prefix(encoding: Encoding, num_prefix: int) -> Encoding:
         turned = encoding.rotate(rotation, x[..., num_prefix:, :, :])
         return jnp.concatenate([x[..., :num_prefix, :, :], turned], axis=-3)
 
-    def embed(params: Params, positions: Num[Array, "*b n m"]) -> Float[Array, "*b n w"]:
+    def embed(params: Params, positions: Num[Array, "*b n m"]) -> Float[Array, "*b t w"]:
         added = add(params, positions)  # pyright: ignore[reportOptionalCall]
         return jnp.pad(added, [(0, 0)] * (added.ndim - 2) + [(num_prefix, 0), (0, 0)])
 

@@ -84,6 +84,11 @@ def expand_to(table: Shaped[Array, "..."], ndim: int) -> Shaped[Array, "..."]:
     return table.reshape((1,) * (ndim - table.ndim) + table.shape)
 
 
+def wider_dtype(x: Shaped[Array, "..."], table: Shaped[Array, "..."]) -> jnp.dtype:
+    """The dtype to rotate in: the one of the two with more bytes, that of ``x`` when equal."""
+    return table.dtype if table.dtype.itemsize > x.dtype.itemsize else x.dtype
+
+
 def no_position(head_dim: int, num_heads: int, *, num_axes: int = 2) -> Encoding:
     """No encoding at all: the control, and the unrotated part of a composition.
 

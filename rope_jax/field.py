@@ -156,15 +156,17 @@ def attention(
         if implementation == "cudnn":
             lowest = float(jnp.finfo(q.dtype).min) / 2
             total = jnp.maximum(total, lowest).astype(q.dtype)
-    out = jax.nn.dot_product_attention(  # pyright: ignore[reportCallIssue]
-        q.reshape(-1, *q.shape[-3:]),
-        k.reshape(-1, *k.shape[-3:]),
-        v.reshape(-1, *v.shape[-3:]),
-        bias=total,
-        mask=None if mask is None else _flatten(mask, len(lead)),
-        scale=scale,
-        implementation=implementation,
-    )
+    # It promotes half-precision queries by itself, which a strict caller has switched off.
+    with jax.numpy_dtype_promotion("standard"):
+        out = jax.nn.dot_product_attention(  # pyright: ignore[reportCallIssue]
+            q.reshape(-1, *q.shape[-3:]),
+            k.reshape(-1, *k.shape[-3:]),
+            v.reshape(-1, *v.shape[-3:]),
+            bias=total,
+            mask=None if mask is None else _flatten(mask, len(lead)),
+            scale=scale,
+            implementation=implementation,
+        )
     return out.reshape(*lead, *out.shape[1:])
 
 

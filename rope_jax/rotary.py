@@ -24,6 +24,7 @@ from rope_jax.encoding import (
     check_positions,
     expand_to,
     no_params,
+    wider_dtype,
 )
 from rope_jax.frequencies import (
     axis_frequencies,
@@ -108,7 +109,7 @@ def rotate_pairs(
     rotated = 2 * rotation.cos.shape[-1]
     if rotated > x.shape[-1]:
         raise ValueError(f"the tables rotate {rotated} channels, x has only {x.shape[-1]}")
-    dtype = jnp.promote_types(x.dtype, rotation.cos.dtype)
+    dtype = wider_dtype(x, rotation.cos)
     cos, sin = (expand_to(table, x.ndim).astype(dtype) for table in rotation)
     blocks = split_blocks(x[..., :rotated].astype(dtype), 2, layout)
     first, second = blocks[..., 0, :], blocks[..., 1, :]

@@ -24,6 +24,7 @@ from rope_jax.encoding import (
     check_positions,
     expand_to,
     no_params,
+    wider_dtype,
 )
 from rope_jax.frequencies import geometric
 from rope_jax.layout import Layout, check_layout, merge_blocks, split_blocks
@@ -76,7 +77,7 @@ def rotate_spherical(
         [3, 1, 2]
     """
     rotated = 3 * rotation.cos.shape[-1]
-    dtype = jnp.promote_types(x.dtype, rotation.cos.dtype)
+    dtype = wider_dtype(x, rotation.cos)
     cos, sin = (expand_to(table, x.ndim + 1).astype(dtype) for table in rotation)
     blocks = split_blocks(x[..., :rotated].astype(dtype), 3, layout)
     parts = [blocks[..., component, :] for component in range(3)]
@@ -243,7 +244,7 @@ def rotate_blocks(
     """
     size, num = matrix.shape[-2], matrix.shape[-1]
     rotated = size * num
-    dtype = jnp.promote_types(x.dtype, matrix.dtype)
+    dtype = wider_dtype(x, matrix)
     matrix = expand_to(matrix, x.ndim + 2).astype(dtype)
     blocks = split_blocks(x[..., :rotated].astype(dtype), size, layout)
     # A sum over columns rather than a matrix product: one matrix serves a single vector, so there

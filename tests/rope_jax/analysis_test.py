@@ -15,7 +15,6 @@ def report():
         "axial": rope_jax.axial(12, 1),
         "mixed": rope_jax.mixed(12, 1),
         "spherical": rope_jax.spherical(12, 1),
-        "geope": rope_jax.geope(12, 1),
     }
     return rope_jax.equivariance_report(
         jax.random.key(0), encodings, head_dim=12, num_heads=1, grid=4, resolution=9
@@ -28,7 +27,6 @@ def test_report_tells_the_encodings_apart(report):
         "axial": "relative; separable",
         "mixed": "relative; oblique",
         "spherical": "relative in x; broken in y; oblique",
-        "geope": "not relative; oblique",
     }
     assert max(row.orthogonality for row in report.rows.values()) < 1e-5
     assert report.rows["mixed"].parameters == 12
@@ -38,7 +36,7 @@ def test_report_tells_the_encodings_apart(report):
 
 def test_report_is_a_table_and_a_picture(report, tmp_path):
     lines = str(report).splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 4
     assert lines[0].split()[:4] == ["encoding", "params", "|RtR-I|", "E(x)"]
     report.figure(tmp_path / "report.png")
     assert (tmp_path / "report.png").stat().st_size > 10_000
