@@ -91,6 +91,13 @@ def test_leading_axes_are_tested_separately_and_averaged(key):
     np.testing.assert_allclose(FEW_SLICES(key, views), sum(apart) / 2, rtol=1e-6)
 
 
+def test_vmap_over_clouds_and_keys_equals_single_calls():
+    clouds, keys = cloud(2, 30, 5), jax.random.split(jax.random.key(1), 2)
+    slopes = jax.vmap(jax.grad(FEW_SLICES, argnums=1))(keys, clouds)
+    for k, z, slope in zip(keys, clouds, slopes, strict=True):
+        np.testing.assert_allclose(slope, jax.grad(FEW_SLICES, argnums=1)(k, z), atol=1e-6)
+
+
 def test_pooling_tests_all_views_as_one_sample(key):
     views = cloud(3, 20, 6)
     pooled = FEW_SLICES(key, views, pool=True)
