@@ -56,7 +56,7 @@ def bhep(
     Examples:
         >>> points = jnp.array([[0.5, -1], [1.2, 0.3], [-0.7, 0.8], [-1.1, 1.5]])
         >>> print(f"{bhep(points):.4f}")
-        0.4100
+        0.4181
 
     References:
         N. Henze, T. Wagner, A new approach to the BHEP tests for multivariate normality, Journal of
@@ -93,7 +93,7 @@ def henze_zirkler(
     Examples:
         >>> points = jnp.array([[0.5, -1], [1.2, 0.3], [-0.7, 0.8], [-1.1, 1.5]])
         >>> print(f"{henze_zirkler(points):.4f}")
-        0.4036
+        0.3721
 
     References:
         N. Henze, B. Zirkler, A class of invariant consistent tests for multivariate normality,
@@ -141,7 +141,7 @@ def henze_visagie(
     Examples:
         >>> points = jnp.array([[0.5, -1], [1.2, 0.3], [-0.7, 0.8], [-1.1, 1.5]])
         >>> print(f"{henze_visagie(points, gamma=3.0):.4f}")
-        1.1786
+        1.5157
 
     References:
         N. Henze, J. Visagie, Testing for normality in any dimension based on a partial differential
@@ -195,7 +195,7 @@ def bhep_mgf(
     Examples:
         >>> points = jnp.array([[0.5, -1], [1.2, 0.3], [-0.7, 0.8], [-1.1, 1.5]])
         >>> print(f"{bhep_mgf(points):.4f}")
-        0.0225
+        0.0427
 
     References:
         N. Henze, M. D. Jimenez-Gamero, A class of tests for multinormality with i.i.d. and GARCH
@@ -254,7 +254,7 @@ def comb(
     Examples:
         >>> points = jnp.array([[0.5, -1], [1.2, 0.3], [-0.7, 0.8], [-1.1, 1.5]])
         >>> print(f"{comb(points, gamma=1.0):.4f}")
-        -0.2367
+        -0.4589
 
     References:
         N. Henze, M. D. Jimenez-Gamero, S. G. Meintanis, Characterizations of multinormality and

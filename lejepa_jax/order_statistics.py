@@ -226,7 +226,7 @@ def order_statistic_nll_null_mean(num_samples: int) -> float:
 
     Examples:
         >>> round(order_statistic_nll_null_mean(256), 3)
-        -0.966
+        -0.94
     """
     check_positive("num_samples", num_samples)
     n = num_samples
