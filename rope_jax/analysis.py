@@ -238,11 +238,14 @@ def generators(
         array([[ 0., -1.],
                [ 1.,  0.]], dtype=float32)
     """
-    places = jnp.concatenate([step * jnp.eye(num_axes), jnp.zeros((1, num_axes))])
-    rotation = encoding.prepare(params, places)
-    r = np.asarray(
-        rotation_matrices(encoding, rotation, num_axes + 1, head_dim, num_heads), np.float64
-    )
+    places = np.concatenate([step * np.eye(num_axes), np.zeros((1, num_axes))])
+
+    @jax.jit
+    def matrices(params: Params, places: Float[Array, "n m"]) -> Float[Array, "n h d d"]:
+        rotation = encoding.prepare(params, places)
+        return rotation_matrices(encoding, rotation, num_axes + 1, head_dim, num_heads)
+
+    r = np.asarray(matrices(params, jnp.asarray(places, jnp.float32)), np.float64)
     q = np.einsum("hdi,mhdj->mhij", r[-1], r[:-1])
     odd = (q - np.swapaxes(q, -1, -2)) / 2
     values, vectors = np.linalg.eigh(-1j * odd)  # Hermitian: real values, orthonormal vectors
@@ -530,6 +533,9 @@ class EquivarianceReport(NamedTuple):
             second = points[:, 1] if points.shape[1] > 1 else np.zeros(len(points))
             middle.scatter(points[:, 0], second, s=5, alpha=0.6, color="#1f4e79", linewidths=0)
             middle.add_patch(_square(self.nyquist))
+            if row.commutator > 1e-3:
+                note = f"means: commutator {row.commutator:.2f}"
+                middle.text(0.03, 0.03, note, transform=middle.transAxes, fontsize=6, color="0.4")
             middle.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
             errors = np.maximum(row.shift, 1e-8)
             colors = ["#2e7d32" if error < 1e-4 else "#c62828" for error in errors]
@@ -587,9 +593,9 @@ def equivariance_report(
 
     Examples:
         >>> import rope_jax
-        >>> encodings = {"spherical": rope_jax.spherical(6, 1)}
         >>> report = equivariance_report(
-        ...     jax.random.key(0), encodings, head_dim=6, num_heads=1, grid=3, resolution=5
+        ...     jax.random.key(0), {"spherical": rope_jax.spherical(3, 1)},
+        ...     head_dim=3, num_heads=1, grid=2, resolution=3,
         ... )
         >>> report.rows["spherical"].verdict
         'relative in x; broken in y; oblique'

@@ -7,10 +7,12 @@ fastest pair twice over 14 patches, on :math:`[-\pi, \pi]` once. A pair whose
 be told from a slower one.
 """
 
+from collections.abc import Sequence
+from statistics import NormalDist
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtri
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rope_jax.encoding import check_choice
@@ -139,9 +141,7 @@ def quasi_random_directions(num: int, dim: int, *, offset: int = 0) -> Float[Arr
         root = (1 + root) ** (1 / (dim + 1))
     alpha = root ** -np.arange(1.0, dim + 1)
     uniform = (0.5 + alpha[None, :] * np.arange(offset + 1, offset + num + 1)[:, None]) % 1.0
-    normal = np.asarray(
-        ndtri(jnp.asarray(np.clip(uniform, 1e-6, 1 - 1e-6), jnp.float32)), np.float64
-    )
+    normal = np.vectorize(NormalDist().inv_cdf)(uniform)
     return jnp.asarray(normal / np.linalg.norm(normal, axis=1, keepdims=True), jnp.float32)
 
 
@@ -173,25 +173,18 @@ def random_frames(key: PRNGKeyArray, num: int, dim: int) -> Float[Array, "{num} 
     return jax.random.orthogonal(key, dim, (num,))
 
 
-def axis_frequencies(
-    spectra: list[Float[Array, " _"]],
-) -> Float[Array, "m f"]:
-    """Frequency vectors that each look at one axis: block ``m`` of channels sees position ``m``.
+def axis_mask(sections: Sequence[int]) -> Float[np.ndarray, "m f"]:
+    """Which pairs see which axis when every axis has a section of its own.
 
     Args:
-        spectra: One spectrum for each axis; lengths may differ.
+        sections: Pairs of each axis.
 
     Returns:
-        Row ``m`` holds the components along axis ``m``: zero outside the block of that axis.
+        Row ``m`` is one in the section of axis ``m`` and zero outside.
 
     Examples:
-        >>> axis_frequencies([jnp.ones(1), jnp.full(2, 3.0)])
-        Array([[1., 0., 0.],
-               [0., 3., 3.]], dtype=float32)
+        >>> axis_mask([1, 2])
+        array([[1., 0., 0.],
+               [0., 1., 1.]], dtype=float32)
     """
-    total = sum(s.shape[-1] for s in spectra)
-    rows, start = [], 0
-    for spectrum in spectra:
-        rows.append(jnp.pad(spectrum, (start, total - start - spectrum.shape[-1])))
-        start += spectrum.shape[-1]
-    return jnp.stack(rows)
+    return np.repeat(np.eye(len(sections), dtype=np.float32), sections, axis=1)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 from rope_jax.encoding import (
@@ -27,7 +28,7 @@ from rope_jax.encoding import (
     wider_dtype,
 )
 from rope_jax.frequencies import (
-    axis_frequencies,
+    axis_mask,
     geometric,
     log_uniform,
     quasi_random_directions,
@@ -300,13 +301,15 @@ def axial(
         )
     if learned == "joint" and len(set(sections)) > 1:
         raise ValueError(f"joint frequencies need equal sections, got {sections}")
-    spectra = [geometric(num, base, exponent=exponent, scale=scale) for num in sections]
-    fixed = axis_frequencies(spectra)[:, None, :]
+    spectra = [np.asarray(geometric(num, base, exponent=exponent, scale=scale)) for num in sections]
+    own = axis_mask(sections)
+    start = np.concatenate(spectra)
+    fixed = jnp.asarray((own * start[None, :])[:, None, :])
 
     def init(key: PRNGKeyArray) -> Params:
         del key  # every head starts from the fixed rule
-        start = spectra[0] if learned == "joint" else jnp.concatenate(spectra)
-        return {"frequencies": jnp.tile(start, (num_heads, 1))}
+        values = spectra[0] if learned == "joint" else start
+        return {"frequencies": jnp.asarray(np.tile(values, (num_heads, 1)))}
 
     def frequencies(params: Params) -> Float[Array, "m h f"]:
         if learned is None:
@@ -314,8 +317,7 @@ def axial(
         values = params["frequencies"]
         if learned == "joint":
             values = jnp.tile(values, (1, num_axes))
-        own = axis_frequencies([jnp.ones(num) for num in sections])
-        return values[None, :, :] * own[:, None, :]
+        return values[None, :, :] * jnp.asarray(own[:, None, :])
 
     return _pairs(head_dim, num_axes, layout, no_params if learned is None else init, frequencies)
 
@@ -358,8 +360,8 @@ def uniform(
         "RoPE in vision: is equivariance needed?", arXiv 2511.08368, 2025, table 2.
     """
     check_multiple("head_dim", head_dim, 2 * num_axes)
-    own = axis_frequencies([jnp.ones(head_dim // (2 * num_axes))] * num_axes)[:, None, :]
-    start = jnp.full((num_axes,), frequency, jnp.float32)
+    own = jnp.asarray(axis_mask([head_dim // (2 * num_axes)] * num_axes)[:, None, :])
+    start = jnp.asarray(np.full(num_axes, frequency, np.float32))
 
     def frequencies(params: Params) -> Float[Array, "m h f"]:
         return own * (params["frequencies"] if learned else start)[:, None, None]
@@ -470,6 +472,7 @@ def fixed_directions(
     check_multiple("head_dim", head_dim, 2)
     pairs = head_dim // 2
     magnitudes = log_uniform(pairs, min_frequency, max_frequency, zero_fraction=zero_fraction)
-    directions = quasi_random_directions(num_heads * pairs, num_axes)
-    vectors = directions.reshape(num_heads, pairs, num_axes) * magnitudes[None, :, None]
-    return from_frequencies(head_dim, num_heads, vectors.transpose(2, 0, 1), layout=layout)
+    directions = np.asarray(quasi_random_directions(num_heads * pairs, num_axes))
+    vectors = directions.reshape(num_heads, pairs, num_axes) * np.asarray(magnitudes)[None, :, None]
+    frequencies = jnp.asarray(vectors.transpose(2, 0, 1))
+    return from_frequencies(head_dim, num_heads, frequencies, layout=layout)
