@@ -394,12 +394,13 @@ def _mean_loss(metrics: Mapping[str, float]) -> float:
     return metrics["loss"]
 
 
-def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+def differences(old: Any, new: Any, harmless: set[str], path: str = "") -> Iterator[str]:
     """Name what two configurations do not share, harmless fields left out."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
-            if path or name not in HARMLESS:
-                yield from differences(old.get(name), new.get(name), f"{path}.{name}".lstrip("."))
+            inner = f"{path}.{name}".lstrip(".")
+            if inner not in harmless:
+                yield from differences(old.get(name), new.get(name), harmless, inner)
     elif old != new:
         yield f"{path} was {old}, is {new}"
 
@@ -585,7 +586,9 @@ def main(arguments: list[str]) -> int:
         checkpoints = Checkpoints(workdir)
         newest = checkpoints.newest()
         if newest is not None:
-            found = list(differences(checkpoints.configuration(newest), describe(recipe)))
+            harmless = HARMLESS | {f"task.{field}" for field in recipe.task.evaluation_only}
+            old = checkpoints.configuration(newest)
+            found = list(differences(old, describe(recipe), harmless))
             if found:
                 raise UsageError(
                     f"{workdir} holds a run with another configuration ({'; '.join(found)}); "

@@ -9,7 +9,7 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from jax.typing import DTypeLike
 
@@ -22,7 +22,13 @@ Precision = Literal["float32", "bfloat16"]
 
 @runtime_checkable
 class TaskConfig(Protocol):
-    """Configuration of anything the loop can train; a frozen dataclass."""
+    """Configuration of anything the loop can train; a frozen dataclass.
+
+    Attributes:
+        evaluation_only: Fields that change the evaluation alone: a run may be resumed with others.
+    """
+
+    evaluation_only: ClassVar[frozenset[str]]
 
     def build(self, splits: Splits, *, dtype: DTypeLike, axis_name: str | None) -> Task:
         """Make the task for a data set, a compute type and a mapped axis."""

@@ -31,6 +31,7 @@ RECIPE = Recipe(
         trade_off=0.02,
         num_slices=512,
         eval_size=32,
+        max_probe_examples=20_000,
     ),
     steps=2400,
     global_batch=128,

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +60,10 @@ class PretrainingConfig:
     Raises:
         ValueError: For a value out of range, or more global views than views.
     """
+
+    evaluation_only: ClassVar[frozenset[str]] = frozenset(
+        {"eval_size", "eval_crop", "eval_batch", "neighbours", "max_probe_examples"}
+    )
 
     encoder: Callable[..., Any]
     views: tuple[ViewSpec, ...]

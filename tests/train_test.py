@@ -190,7 +190,8 @@ def test_another_configuration_does_not_touch_the_run(tmp_path, capsys):
     assert "learning_rate was 0.001, is 0.5" in message
     assert message.count("\n") == 1
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    assert run(tmp_path, "--steps", "12", "--log-every", "5") == 0
+    # what changes the log or the evaluation alone is no other configuration
+    assert run(tmp_path, "--steps", "12", "--log-every", "5", "--task.eval-batch", "50") == 0
 
 
 # --- what can go wrong ----------------------------------------------------------------------------
