@@ -586,7 +586,8 @@ def main(arguments: list[str]) -> int:
         checkpoints = Checkpoints(workdir)
         newest = checkpoints.newest()
         if newest is not None:
-            harmless = HARMLESS | {f"task.{field}" for field in recipe.task.evaluation_only}
+            evaluation_only = getattr(recipe.task, "evaluation_only", ())
+            harmless = HARMLESS | {f"task.{field}" for field in evaluation_only}
             old = checkpoints.configuration(newest)
             found = list(differences(old, describe(recipe), harmless))
             if found:

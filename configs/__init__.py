@@ -9,7 +9,7 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jax.typing import DTypeLike
 
@@ -24,11 +24,9 @@ Precision = Literal["float32", "bfloat16"]
 class TaskConfig(Protocol):
     """Configuration of anything the loop can train; a frozen dataclass.
 
-    Attributes:
-        evaluation_only: Fields that change the evaluation alone: a run may be resumed with others.
+    A class attribute `evaluation_only` may name the fields that change the evaluation alone: a run
+    may be resumed with others.
     """
-
-    evaluation_only: ClassVar[frozenset[str]]
 
     def build(self, splits: Splits, *, dtype: DTypeLike, axis_name: str | None) -> Task:
         """Make the task for a data set, a compute type and a mapped axis."""
