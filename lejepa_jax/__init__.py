@@ -1,23 +1,133 @@
-"""LeJEPA in JAX: SIGReg, its statistics, the objective, encoders, views and probes."""
+"""LeJEPA in JAX: SIGReg, its statistics and the objective, each a pure function.
 
-from lejepa_jax.directions import unit_directions
+Encoders, views, data, probes and the report are in the modules `vit`, `resnet`, `convnext`,
+`projector`, `augment`, `data`, `probes` and `report`: what is here needs JAX alone.
+"""
+
+from lejepa_jax.covariance import (
+    Covariance,
+    FrequentDirections,
+    ProjectedCovariance,
+    frequent_directions,
+    isotropy_penalty,
+    merge_covariances,
+    project_covariance,
+    sample_covariance,
+    summary_spectrum,
+    whiten,
+)
+from lejepa_jax.diagnostics import (
+    alpha_req,
+    condition_number,
+    covariance_spectrum,
+    effective_rank,
+    feature_std,
+    isotropy,
+    label_free_score,
+    lidar,
+    rankme,
+)
+from lejepa_jax.directions import orthogonal_directions, sobol_directions, unit_directions
 from lejepa_jax.ecf import Ecf, ecf, sample_count
+from lejepa_jax.edf import anderson_darling, cramer_von_mises, watson
+from lejepa_jax.gaussianity import (
+    GaussianityTest,
+    SigregNull,
+    critical_value,
+    gaussianity_test,
+    p_value,
+    sigreg_null,
+    sigreg_p_value,
+    simulate_null,
+)
+from lejepa_jax.microbatch import MicrobatchResult, microbatched_value_and_grad
+from lejepa_jax.moments import extended_jarque_bera, jarque_bera, moments, vcreg
+from lejepa_jax.multivariate import (
+    Mardia,
+    bhep,
+    bhep_mgf,
+    comb,
+    energy_distance,
+    henze_visagie,
+    henze_zirkler,
+    mardia,
+)
 from lejepa_jax.normality import Statistic, epps_pulley, epps_pulley_null_mean
 from lejepa_jax.objective import LejepaLoss, lejepa_loss, prediction_loss
+from lejepa_jax.order_statistics import order_statistic_nll, shapiro_wilk, vasicek_entropy
 from lejepa_jax.sigreg import paper_epps_pulley, sigreg, slice_statistics
+from lejepa_jax.targets import (
+    generalised_normal_target,
+    laplace_target,
+    normal_target,
+    sphere_target,
+)
 
 __all__ = [
+    "Covariance",
     "Ecf",
+    "FrequentDirections",
+    "GaussianityTest",
     "LejepaLoss",
+    "Mardia",
+    "MicrobatchResult",
+    "ProjectedCovariance",
+    "SigregNull",
     "Statistic",
+    "alpha_req",
+    "anderson_darling",
+    "bhep",
+    "bhep_mgf",
+    "comb",
+    "condition_number",
+    "covariance_spectrum",
+    "cramer_von_mises",
+    "critical_value",
     "ecf",
+    "effective_rank",
+    "energy_distance",
     "epps_pulley",
     "epps_pulley_null_mean",
+    "extended_jarque_bera",
+    "feature_std",
+    "frequent_directions",
+    "gaussianity_test",
+    "generalised_normal_target",
+    "henze_visagie",
+    "henze_zirkler",
+    "isotropy",
+    "isotropy_penalty",
+    "jarque_bera",
+    "label_free_score",
+    "laplace_target",
     "lejepa_loss",
+    "lidar",
+    "mardia",
+    "merge_covariances",
+    "microbatched_value_and_grad",
+    "moments",
+    "normal_target",
+    "order_statistic_nll",
+    "orthogonal_directions",
+    "p_value",
     "paper_epps_pulley",
     "prediction_loss",
+    "project_covariance",
+    "rankme",
     "sample_count",
+    "sample_covariance",
+    "shapiro_wilk",
     "sigreg",
+    "sigreg_null",
+    "sigreg_p_value",
+    "simulate_null",
     "slice_statistics",
+    "sobol_directions",
+    "sphere_target",
+    "summary_spectrum",
     "unit_directions",
+    "vasicek_entropy",
+    "vcreg",
+    "watson",
+    "whiten",
 ]

@@ -181,7 +181,7 @@ def test_directions_are_unit_rows_and_depend_on_the_key_alone(key):
         ),
         (
             lambda k: epps_pulley(jnp.zeros((4, 2)), num_knots=1),
-            "num_knots must be at least 2, got 1",
+            r"num_knots must be at least 2 \(trapezoid\), got 1",
         ),
         (lambda k: epps_pulley(jnp.zeros((4, 2)), t_max=0.0), "t_max must be positive, got 0"),
         (lambda k: unit_directions(k, 0, 3), "dim must be positive, got 0"),
