@@ -1,6 +1,9 @@
 """A small ResNet on CIFAR-10, sized for half an hour on two CPU cores.
 
 python train.py cifar10-small --data-dir TFDS_DIR
+
+On the 10,000 test images, one seed, 31 minutes on 2 CPU cores that did other work too: k-NN 59.0 %
+(untrained 30.2 %, pixels 36.3 %), linear 54.4 % (untrained 29.8 %).
 """
 
 import functools
