@@ -180,11 +180,11 @@ def sincos(
     check_multiple("head_dim * num_heads", width, 2 * num_axes)
     num = width // (2 * num_axes)
     steps = np.arange(num) / max(num - (spacing == "closed"), 1)
-    frequencies = jnp.asarray(scale * base**-steps, jnp.float32)
+    frequencies = np.asarray(scale * base**-steps, np.float32)
 
     def embed(params: Params, positions: Num[Array, "*b n m"]) -> Float[Array, "*b n w"]:
         positions = check_positions(positions, num_axes)
-        angles = positions[..., None] * expand_to(frequencies, positions.ndim + 1)
+        angles = positions[..., None] * expand_to(jnp.asarray(frequencies), positions.ndim + 1)
         stack_axis = -2 if order == "blocked" else -1
         waves = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=stack_axis)
         return waves.reshape(*positions.shape[:-1], width)

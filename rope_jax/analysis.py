@@ -595,7 +595,7 @@ def equivariance_report(
         >>> import rope_jax
         >>> report = equivariance_report(
         ...     jax.random.key(0), {"spherical": rope_jax.spherical(3, 1)},
-        ...     head_dim=3, num_heads=1, grid=2, resolution=3,
+        ...     head_dim=3, num_heads=1, grid=3, resolution=3,
         ... )
         >>> report.rows["spherical"].verdict
         'relative in x; broken in y; oblique'

@@ -5,6 +5,9 @@ something else under another convention of coordinates: base 100 on integer posi
 fastest pair twice over 14 patches, on :math:`[-\pi, \pi]` once. A pair whose
 :math:`|\omega|` times the patch spacing exceeds :math:`\pi` (the Nyquist limit of the grid) cannot
 be told from a slower one.
+
+What is not random is numpy: an encoding can be made anywhere, inside ``jax.jit`` too, and puts
+nothing on a device until it is used.
 """
 
 from collections.abc import Sequence
@@ -20,7 +23,7 @@ from rope_jax.encoding import check_choice
 
 def geometric(
     num: int, base: float, *, exponent: str = "channels", scale: float = 1.0
-) -> Float[Array, " {num}"]:
+) -> Float[np.ndarray, " {num}"]:
     r"""Geometric spectrum, from ``scale`` down towards ``scale / base``.
 
     .. math:: \omega_k = s\, \theta^{-k/K} \quad\text{or}\quad s\, \theta^{-2k/K},\qquad k = 0..K-1.
@@ -44,9 +47,9 @@ def geometric(
 
     Examples:
         >>> geometric(2, 100.0)
-        Array([1. , 0.1], dtype=float32)
+        array([1. , 0.1], dtype=float32)
         >>> geometric(2, 100.0, exponent="blocks")
-        Array([1.  , 0.01], dtype=float32)
+        array([1.  , 0.01], dtype=float32)
 
     References:
         Su et al., "RoFormer", arXiv 2104.09864, 2021, section 3.2.2.
@@ -57,12 +60,12 @@ def geometric(
         raise ValueError(f"base must be positive, got {base}")
     power = 1.0 if exponent == "channels" else 2.0
     # numpy in float64: a power in float32 loses three digits at the slow end.
-    return jnp.asarray(scale * base ** (-power * np.arange(num) / num), jnp.float32)
+    return np.asarray(scale * base ** (-power * np.arange(num) / num), np.float32)
 
 
 def log_uniform(
     num: int, minimum: float, maximum: float, *, zero_fraction: float = 0.0
-) -> Float[Array, " {num}"]:
+) -> Float[np.ndarray, " {num}"]:
     r"""Spectrum equally spaced in the logarithm, both ends included.
 
     Args:
@@ -79,7 +82,7 @@ def log_uniform(
 
     Examples:
         >>> log_uniform(3, 0.1, 10.0)
-        Array([ 0.1,  1. , 10. ], dtype=float32)
+        array([ 0.1,  1. , 10. ], dtype=float32)
 
     References:
         J. Xiong, "On N-dimensional rotary positional embeddings", 2025.
@@ -90,10 +93,10 @@ def log_uniform(
         raise ValueError(f"zero_fraction must be in [0, 1], got {zero_fraction}")
     zeros = round(zero_fraction * num)
     rest = np.geomspace(minimum, maximum, num - zeros) if zeros < num else np.zeros(0)
-    return jnp.asarray(np.concatenate([np.zeros(zeros), rest]), jnp.float32)
+    return np.asarray(np.concatenate([np.zeros(zeros), rest]), np.float32)
 
 
-def pixel(num: int, max_resolution: float = 224.0) -> Float[Array, " {num}"]:
+def pixel(num: int, max_resolution: float = 224.0) -> Float[np.ndarray, " {num}"]:
     r"""EVA-02 and timm's "pixel" bands, for positions on :math:`[-1, 1]`.
 
     :math:`\pi` times a linear ramp from 1 to half the resolution.
@@ -106,13 +109,15 @@ def pixel(num: int, max_resolution: float = 224.0) -> Float[Array, " {num}"]:
         Frequencies, slowest first.
 
     Examples:
-        >>> (pixel(3, 10.0) / jnp.pi).round(4)
-        Array([1., 3., 5.], dtype=float32)
+        >>> (pixel(3, 10.0) / np.pi).round(4)
+        array([1., 3., 5.], dtype=float32)
     """
-    return jnp.asarray(np.linspace(1.0, max_resolution / 2, num) * np.pi, jnp.float32)
+    return np.asarray(np.linspace(1.0, max_resolution / 2, num) * np.pi, np.float32)
 
 
-def quasi_random_directions(num: int, dim: int, *, offset: int = 0) -> Float[Array, "{num} {dim}"]:
+def quasi_random_directions(
+    num: int, dim: int, *, offset: int = 0
+) -> Float[np.ndarray, "{num} {dim}"]:
     r"""Low-discrepancy unit vectors, the same in every run: no key, no two alike.
 
     The additive recurrence :math:`\{(k + 1/2)\,\alpha\}`, :math:`\alpha_i = \phi_M^{-i}` with
@@ -129,7 +134,7 @@ def quasi_random_directions(num: int, dim: int, *, offset: int = 0) -> Float[Arr
 
     Examples:
         >>> directions = quasi_random_directions(64, 2)
-        >>> bool(jnp.linalg.norm(directions.mean(0)) < 0.05)  # they balance
+        >>> bool(np.linalg.norm(directions.mean(0)) < 0.05)  # they balance
         True
 
     References:
@@ -142,7 +147,7 @@ def quasi_random_directions(num: int, dim: int, *, offset: int = 0) -> Float[Arr
     alpha = root ** -np.arange(1.0, dim + 1)
     uniform = (0.5 + alpha[None, :] * np.arange(offset + 1, offset + num + 1)[:, None]) % 1.0
     normal = np.vectorize(NormalDist().inv_cdf)(uniform)
-    return jnp.asarray(normal / np.linalg.norm(normal, axis=1, keepdims=True), jnp.float32)
+    return np.asarray(normal / np.linalg.norm(normal, axis=1, keepdims=True), np.float32)
 
 
 def random_frames(key: PRNGKeyArray, num: int, dim: int) -> Float[Array, "{num} {dim} {dim}"]:

@@ -288,7 +288,7 @@ def comrope(
     check_choice("variant", variant, ("linear", "axial"))
     check_multiple("head_dim", head_dim, block_size * (num_axes if variant == "axial" else 1))
     blocks = head_dim // block_size
-    own = jnp.asarray(np.arange(blocks)[None, :] % num_axes == np.arange(num_axes)[:, None])
+    own = np.float32(np.arange(blocks)[None, :] % num_axes == np.arange(num_axes)[:, None])
 
     def init(key: PRNGKeyArray) -> Params:
         generator_key, factor_key = jax.random.split(key)
@@ -302,7 +302,7 @@ def comrope(
 
     def prepare(params: Params, positions: Num[Array, "*b n m"]) -> BlockRotation:
         generators = skew(params["generators"].astype(jnp.float32), block_size)
-        factors = own if variant == "axial" else params["factors"]
+        factors = jnp.asarray(own) if variant == "axial" else params["factors"]
         factors = factors.astype(jnp.float32)[:, None, :, None, None]
         return _block_rotation(check_positions(positions, num_axes), factors * generators[None])
 
@@ -351,7 +351,7 @@ def _mixed_start(
     frames = random_frames(key, num_heads, num_axes)  # (h, axis of the frame, m)
     index = np.arange(pairs)
     magnitudes = geometric(-(-pairs // num_axes), base, scale=scale)[index // num_axes]
-    vectors = frames[:, index % num_axes, :] * magnitudes[None, :, None]
+    vectors = frames[:, index % num_axes, :] * jnp.asarray(magnitudes[None, :, None])
     return vectors.transpose(2, 0, 1)
 
 
@@ -473,9 +473,9 @@ def string_circulant(
     check_multiple("head_dim", head_dim, 2)
     if head_dim < 4:
         raise ValueError(f"head_dim must be at least 4, got {head_dim}")
-    basis = jnp.asarray(_fourier_basis(head_dim), jnp.float32)
+    basis = _fourier_basis(head_dim).astype(np.float32)
     pairs = head_dim // 2 - 1
-    sines = basis[pairs : 2 * pairs] * (2 * head_dim) ** 0.5
+    sines = basis[pairs : 2 * pairs] * np.float32((2 * head_dim) ** 0.5)
 
     def init(key: PRNGKeyArray) -> Params:
         shape = (num_axes, num_heads, head_dim)
@@ -484,9 +484,11 @@ def string_circulant(
     def prepare(params: Params, positions: Num[Array, "*b n m"]) -> BasisRotation:
         positions = check_positions(positions, num_axes)
         circulants = params["circulants"].astype(jnp.float32)
-        frequencies = jnp.einsum("mhn,fn->mhf", circulants, sines, precision=lax.Precision.HIGHEST)
+        frequencies = jnp.einsum(
+            "mhn,fn->mhf", circulants, jnp.asarray(sines), precision=lax.Precision.HIGHEST
+        )
         angles = rotation_angles(positions, frequencies)
-        return BasisRotation(pair_rotation(angles), basis[None])
+        return BasisRotation(pair_rotation(angles), jnp.asarray(basis[None]))
 
     rotate = partial(rotate_in_basis, restore_basis=restore_basis)
     return Encoding(init=init, prepare=prepare, rotate=rotate)

@@ -142,7 +142,7 @@ def _pairs(
 def from_frequencies(
     head_dim: int,
     num_heads: int,
-    frequencies: Float[Array, "m h f"],
+    frequencies: Float[Array, "m h f"] | Float[np.ndarray, "m h f"],
     *,
     learned: bool = False,
     layout: Layout = "half_split",
@@ -177,15 +177,14 @@ def from_frequencies(
     if 2 * pairs > head_dim:
         raise ValueError(f"frequencies rotate {2 * pairs} channels, head_dim is {head_dim}")
     if learned:
-        start = jnp.broadcast_to(frequencies, (num_axes, num_heads, pairs)).astype(jnp.float32)
-        return _pairs(
-            head_dim,
-            num_axes,
-            layout,
-            lambda key: {"frequencies": start},
-            lambda params: params["frequencies"],
-        )
-    return _pairs(head_dim, num_axes, layout, no_params, lambda params: frequencies)
+
+        def init(key: PRNGKeyArray) -> Params:
+            del key
+            start = jnp.asarray(frequencies, jnp.float32)
+            return {"frequencies": jnp.broadcast_to(start, (num_axes, num_heads, pairs))}
+
+        return _pairs(head_dim, num_axes, layout, init, lambda params: params["frequencies"])
+    return _pairs(head_dim, num_axes, layout, no_params, lambda params: jnp.asarray(frequencies))
 
 
 def rope_1d(
@@ -231,10 +230,10 @@ def rope_1d(
 
     def init(key: PRNGKeyArray) -> Params:
         del key  # every head starts from the fixed rule
-        return {"frequencies": jnp.tile(spectrum, (num_heads, 1))}
+        return {"frequencies": jnp.asarray(np.tile(spectrum, (num_heads, 1)))}
 
     def frequencies(params: Params) -> Float[Array, "m h f"]:
-        values = params["frequencies"] if learned else spectrum[None, :]
+        values = params["frequencies"] if learned else jnp.asarray(spectrum[None, :])
         return jnp.tile(values, (num_axes, 1, 1))
 
     return _pairs(head_dim, num_axes, layout, init if learned else no_params, frequencies)
@@ -301,10 +300,10 @@ def axial(
         )
     if learned == "joint" and len(set(sections)) > 1:
         raise ValueError(f"joint frequencies need equal sections, got {sections}")
-    spectra = [np.asarray(geometric(num, base, exponent=exponent, scale=scale)) for num in sections]
+    spectra = [geometric(num, base, exponent=exponent, scale=scale) for num in sections]
     own = axis_mask(sections)
     start = np.concatenate(spectra)
-    fixed = jnp.asarray((own * start[None, :])[:, None, :])
+    fixed = (own * start[None, :])[:, None, :]
 
     def init(key: PRNGKeyArray) -> Params:
         del key  # every head starts from the fixed rule
@@ -313,7 +312,7 @@ def axial(
 
     def frequencies(params: Params) -> Float[Array, "m h f"]:
         if learned is None:
-            return fixed
+            return jnp.asarray(fixed)
         values = params["frequencies"]
         if learned == "joint":
             values = jnp.tile(values, (1, num_axes))
@@ -360,14 +359,18 @@ def uniform(
         "RoPE in vision: is equivariance needed?", arXiv 2511.08368, 2025, table 2.
     """
     check_multiple("head_dim", head_dim, 2 * num_axes)
-    own = jnp.asarray(axis_mask([head_dim // (2 * num_axes)] * num_axes)[:, None, :])
-    start = jnp.asarray(np.full(num_axes, frequency, np.float32))
+    own = axis_mask([head_dim // (2 * num_axes)] * num_axes)[:, None, :]
+
+    def init(key: PRNGKeyArray) -> Params:
+        del key
+        return {"frequencies": jnp.full((num_axes,), frequency, jnp.float32)}
 
     def frequencies(params: Params) -> Float[Array, "m h f"]:
-        return own * (params["frequencies"] if learned else start)[:, None, None]
+        if not learned:
+            return jnp.asarray(np.float32(frequency) * own)
+        return jnp.asarray(own) * params["frequencies"][:, None, None]
 
-    init = (lambda key: {"frequencies": start}) if learned else no_params
-    return _pairs(head_dim, num_axes, layout, init, frequencies)
+    return _pairs(head_dim, num_axes, layout, init if learned else no_params, frequencies)
 
 
 def mixed(
@@ -420,7 +423,9 @@ def mixed(
         else:
             frames = jnp.tile(jnp.eye(num_axes), (num_heads, 1, 1))
         # (h, axis of the frame, m) times (t) -> (m, h, axis of the frame, t) -> (m, h, f)
-        vectors = frames.transpose(2, 0, 1)[..., None] * magnitudes[None, None, None, :]
+        vectors = frames.transpose(2, 0, 1)[..., None] * jnp.asarray(
+            magnitudes[None, None, None, :]
+        )
         return {"frequencies": vectors.reshape(num_axes, num_heads, head_dim // 2)}
 
     return _pairs(head_dim, num_axes, layout, init, lambda params: params["frequencies"])
@@ -472,7 +477,6 @@ def fixed_directions(
     check_multiple("head_dim", head_dim, 2)
     pairs = head_dim // 2
     magnitudes = log_uniform(pairs, min_frequency, max_frequency, zero_fraction=zero_fraction)
-    directions = np.asarray(quasi_random_directions(num_heads * pairs, num_axes))
-    vectors = directions.reshape(num_heads, pairs, num_axes) * np.asarray(magnitudes)[None, :, None]
-    frequencies = jnp.asarray(vectors.transpose(2, 0, 1))
-    return from_frequencies(head_dim, num_heads, frequencies, layout=layout)
+    directions = quasi_random_directions(num_heads * pairs, num_axes)
+    vectors = directions.reshape(num_heads, pairs, num_axes) * magnitudes[None, :, None]
+    return from_frequencies(head_dim, num_heads, vectors.transpose(2, 0, 1), layout=layout)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 from rope_jax.encoding import (
@@ -164,12 +165,12 @@ def spherical(
 
     def init(key: PRNGKeyArray) -> Params:
         del key  # every head and axis starts from the fixed rule
-        return {"frequencies": jnp.tile(spectrum, (num_axes, num_heads, 1))}
+        return {"frequencies": jnp.asarray(np.tile(spectrum, (num_axes, num_heads, 1)))}
 
     def prepare(params: Params, positions: Num[Array, "*b n m"]) -> SphericalRotation:
         positions = check_positions(positions, num_axes)
-        shared = jnp.tile(spectrum, (num_axes, 1, 1))
-        frequencies = params["frequencies"] if learned else shared
+        shared = np.tile(spectrum, (num_axes, 1, 1))
+        frequencies = params["frequencies"] if learned else jnp.asarray(shared)
         angles = positions[..., None, None] * expand_to(frequencies, positions.ndim + 2)
         return SphericalRotation(cos=jnp.cos(angles), sin=jnp.sin(angles))
 
@@ -311,7 +312,7 @@ def geope(
     def prepare(params: Params, positions: Num[Array, "*b n m"]) -> TripletRotation:
         positions = check_positions(positions, num_axes)
         positions = jnp.pad(positions, [(0, 0)] * (positions.ndim - 1) + [(0, 3 - num_axes)])
-        vectors = positions[..., None] * expand_to(spectrum, positions.ndim + 1)
+        vectors = positions[..., None] * expand_to(jnp.asarray(spectrum), positions.ndim + 1)
         return TripletRotation(rodrigues(vectors[..., None, :, :]))
 
     def rotate(rotation: TripletRotation, x: Float[Array, "*b n h d"]) -> Float[Array, "*b n h d"]:

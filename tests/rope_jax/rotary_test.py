@@ -97,7 +97,7 @@ def test_channels_beyond_the_pairs_pass_through_bit_for_bit():
 def test_geometric_spectra_span_what_their_exponent_says():
     channels = frequencies.geometric(20, 100.0)
     blocks = frequencies.geometric(20, 100.0, exponent="blocks")
-    np.testing.assert_allclose(np.asarray(channels)[[0, -1]], [1.0, 100 ** (-19 / 20)], rtol=1e-6)
+    np.testing.assert_allclose(channels[[0, -1]], [1.0, 100 ** (-19 / 20)], rtol=1e-6)
     np.testing.assert_allclose(blocks, frequencies.geometric(20, 10_000.0), rtol=1e-6)
 
 
