@@ -1,5 +1,7 @@
 """Spectra against float64 sums and scipy; invariance as a theorem; where it fails, a control."""
 
+import importlib
+
 import hypothesis
 import hypothesis.strategies as st
 import jax
@@ -9,7 +11,10 @@ import pytest
 from scipy import special
 from scipy.spatial.transform import Rotation
 
-from pointcloud_jax import dasft, sphere
+from pointcloud_jax import sphere
+
+# The package has a function of this name, too.
+dasft = importlib.import_module("pointcloud_jax.dasft")
 
 RADII = np.linspace(0, 3, 5)
 FINE = sphere.lebedev(15)
@@ -71,8 +76,8 @@ def test_three_formulas_of_the_averaged_spectrum_agree():
     values, _ = evaluate(points, EVERY)
     distances = np.linalg.norm(points[:, :, None].astype(float) - points[:, None], axis=-1)
     expected = np.sinc(distances[..., None] * RADII / np.pi).mean((1, 2))
-    np.testing.assert_allclose(values["debye"], expected, atol=2e-6)
-    # A sum over hundreds of directions in float32, in whatever order the compiler takes.
+    # Sums over hundreds of terms in float32, in whatever order the compiler takes.
+    np.testing.assert_allclose(values["debye"], expected, atol=5e-6)
     np.testing.assert_allclose(values["fine"], expected, atol=5e-6)
     np.testing.assert_allclose(values["degrees"].sum(1), expected, atol=5e-6)
     np.testing.assert_allclose(values["binned"], expected, atol=2e-3)
