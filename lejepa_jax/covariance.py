@@ -211,9 +211,10 @@ def merge_covariances(
     mean = first.mean + difference * (second.count / safe)
     # Times itself, what the distance of the means adds to the scatter.
     row = difference * jnp.sqrt(first.count * second.count / safe)
-    if isinstance(first, Covariance) and isinstance(second, Covariance):
-        scatter = first.scatter + second.scatter + row[:, None] * row[None, :]
-        return Covariance(count, mean, scatter)
+    if isinstance(first, FrequentDirections) and isinstance(second, FrequentDirections):
+        rows = jnp.concatenate([first.rows, second.rows, row[None, :]])
+        rows, more = _shrink(rows, first.rows.shape[0])
+        return FrequentDirections(count, mean, rows, first.slack + second.slack + more)
     if isinstance(first, ProjectedCovariance) and isinstance(second, ProjectedCovariance):
         if test_matrix is None:
             raise ValueError("test_matrix must be given to merge projected covariances, got None")
@@ -221,9 +222,10 @@ def merge_covariances(
         projected = jnp.matmul(row, test_matrix, precision=_EXACT)
         product = first.product + second.product + row[:, None] * projected[None, :]
         return ProjectedCovariance(count, mean, trace, product)
-    rows = jnp.concatenate([first.rows, second.rows, row[None, :]])
-    rows, more = _shrink(rows, first.rows.shape[0])
-    return FrequentDirections(count, mean, rows, first.slack + second.slack + more)
+    if isinstance(first, Covariance) and isinstance(second, Covariance):
+        scatter = first.scatter + second.scatter + row[:, None] * row[None, :]
+        return Covariance(count, mean, scatter)
+    raise ValueError(f"first must be a summary of this module, got {type(first).__name__}")
 
 
 def summary_spectrum(

@@ -177,10 +177,9 @@ def moments(
     if order < 1:
         raise ValueError(f"order must be at least 1, got {order}")
     powers = np.arange(1, order + 1)
-    if weights is None:
-        weights = np.where(powers == 1, 1.0, np.exp(-powers)).tolist()
-    if len(weights) != order:
-        raise ValueError(f"weights must hold {order} numbers, one a moment, got {len(weights)}")
+    shares = np.where(powers == 1, 1.0, np.exp(-powers)) if weights is None else np.array(weights)
+    if len(shares) != order:
+        raise ValueError(f"weights must hold {order} numbers, one a moment, got {len(shares)}")
     x = _zero_where_masked(projections.astype(jnp.float32), mask)
     sums = []
     power = x
@@ -189,9 +188,9 @@ def moments(
         power = power * x
     means = _global_sums(jnp.stack(sums), axis_name) / _count(x, mask, axis_name)[None]
     value = jnp.zeros_like(means[0])
-    for j, weight, mean in zip(powers, weights, means, strict=True):
+    for j, share, mean in zip(powers, shares, means, strict=True):
         target = 0.0 if j % 2 else float(np.prod(np.arange(j - 1, 0, -2)))
-        value += weight * jnp.abs(mean - target)
+        value += float(share) * jnp.abs(mean - target)
     return value
 
 

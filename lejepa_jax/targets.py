@@ -142,7 +142,8 @@ def sphere_target(t: np.ndarray, *, dim: int, radius: float | None = None) -> np
     """
     if dim < 2:
         raise ValueError(f"dim must be at least 2, got {dim}")
-    radius = dim**0.5 if radius is None else radius
+    if radius is None:
+        radius = float(np.sqrt(dim))
     check_positive("radius", radius)
     u, weights = np.polynomial.legendre.leggauss(400)
     # From the equator: in high dimensions nothing is elsewhere (e^-40 of it is left out).
