@@ -87,6 +87,7 @@ def safe_norm(vectors: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
         The norms in float32.
 
     Examples:
+        >>> import jax
         >>> jax.grad(lambda v: safe_norm(v))(jnp.zeros(3))
         Array([0., 0., 0.], dtype=float32)
     """
