@@ -6,7 +6,7 @@ label (label -1) is dropped by the caller before it gets here.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -284,16 +284,26 @@ def _fit(
     init: Float[Array, "d_plus_1 c"],
     tolerance: Float[Array, ""],
     max_steps: Int[Array, ""],
+    *,
+    precondition: bool = False,
 ) -> Float[Array, "d_plus_1 c"]:
     """Minimise the weighted mean cross-entropy plus `penalty / 2` times the squared weights.
 
     Weights and bias live in one array: a single leaf halves the time XLA takes to compile L-BFGS,
     which for small data is far more than the time it takes to run. The objective is convex, so
     sufficient decrease is all the line search has to ensure.
+
+    With `precondition`, the weights are sought in coordinates where the features are white. The
+    covariance of the features bounds the curvature of the cross-entropy (Boehning 1992), so that a
+    dozen steps do where pixels, whose variances span five decades, would take hundreds.
     """
     weights = weights / jnp.sum(weights)
+    start, restore = init, lambda parameters: parameters
+    if precondition:
+        start, restore = _whitened(features, weights, penalty, init)
 
     def objective(parameters):
+        parameters = restore(parameters)
         data = jnp.sum(weights * _cross_entropy(_affine(features, parameters), labels))
         return data + 0.5 * penalty * jnp.sum(parameters[:-1] ** 2)
 
@@ -320,11 +330,34 @@ def _fit(
         size = jnp.max(jnp.abs(jnp.asarray(grad)))
         return optax.apply_updates(parameters, updates), state, step + 1, size
 
-    start = (init, optimiser.init(init), jnp.int32(0), jnp.float32(jnp.inf))
-    return jnp.asarray(lax.while_loop(unfinished, body, start)[0])
+    carry = (start, optimiser.init(start), jnp.int32(0), jnp.float32(jnp.inf))
+    return jnp.asarray(restore(lax.while_loop(unfinished, body, carry)[0]))
 
 
-_fit_one = jax.jit(_fit)
+def _whitened(
+    features: Float[Array, "n d"],
+    weights: Float[Array, " n"],
+    penalty: Float[Array, ""],
+    parameters: Float[Array, "d_plus_1 c"],
+) -> tuple[Float[Array, "d_plus_1 c"], Callable[[Array], Array]]:
+    """Parameters in coordinates where the curvature is about 1, and the way back."""
+    covariance = jnp.matmul((features * weights[:, None]).T, features, precision=_HIGHEST)
+    # Half the covariance bounds the curvature. The rest keeps a singular one factorisable.
+    ridge = penalty + 1e-6 * jnp.trace(covariance) + jnp.finfo(jnp.float32).tiny
+    identity = jnp.eye(len(covariance), dtype=jnp.float32)
+    root = jnp.linalg.cholesky(0.5 * covariance + ridge * identity)
+    back = lax.linalg.triangular_solve(
+        root, identity, left_side=True, lower=True, transpose_a=True
+    )
+
+    def restore(white: Array) -> Array:
+        return jnp.concatenate([jnp.matmul(back, white[:-1], precision=_HIGHEST), white[-1:]])
+
+    start = jnp.matmul(root.T, parameters[:-1], precision=_HIGHEST)
+    return jnp.concatenate([start, parameters[-1:]]), restore
+
+
+_fit_one = jax.jit(partial(_fit, precondition=True))
 
 
 @jax.jit
@@ -354,7 +387,8 @@ def linear_probe(
     The factor :math:`d` is the mean squared norm of :math:`z`: with it, one :math:`\lambda` means
     the same amount of shrinkage for features of 64 and of 1024 dimensions. In scikit-learn's terms,
     `C = 1 / (n * l2 * d)`. The bias is not penalised. The run stops when the largest entry of the
-    gradient is below `tolerance`, or after `max_steps`.
+    gradient, in coordinates where the features are white, is below `tolerance`, or after
+    `max_steps`.
 
     Args:
         train_features: Frozen features.
