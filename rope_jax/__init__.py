@@ -52,6 +52,7 @@ from rope_jax.lie import (
     string_cayley,
     string_circulant,
 )
+from rope_jax.names import ENCODINGS, encoding_by_name
 from rope_jax.rotary import (
     axial,
     fixed_directions,
@@ -66,6 +67,7 @@ from rope_jax.rotary import (
 from rope_jax.triplets import geope, rodrigues, rotate_blocks, rotate_spherical, spherical
 
 __all__ = [
+    "ENCODINGS",
     "Coordinates",
     "Encoding",
     "Layout",
@@ -80,6 +82,7 @@ __all__ = [
     "cast_rotation",
     "comrope",
     "convert_layout",
+    "encoding_by_name",
     "equivariance_report",
     "exp_skew",
     "fixed_directions",
