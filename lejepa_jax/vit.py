@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,14 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
+import rope_jax
 from lejepa_jax.checks import check_choice
 from lejepa_jax.layers import drop_path_ramp, drop_path_scales, gelu, layer_norm, patchify
 
 Rotate = Callable[[Array], Array]
+
+# Positions that this encoder makes itself.
+_OWN_POSITIONS = ("learned", "sincos", "none")
 
 
 @dataclass(frozen=True)
@@ -42,65 +46,6 @@ VIT_SIZES = MappingProxyType(
         "G": ViTSize(1664, 48, 16, 8192),
     }
 )
-
-
-@runtime_checkable
-class PositionEncoding(Protocol):
-    """What `ViT` needs of a positional encoding: four pure functions.
-
-    `init(key) -> params` gives learned parameters, `{}` if there are none; `prepare(params,
-    positions) -> rotation` makes tables from positions `(n, m)`, once per forward pass;
-    `rotate(rotation, x)` turns queries and keys `(n, h, d)`; `embed(params, positions)`, or None,
-    gives what is added to the tokens, `(n, width)`.
-    """
-
-    @property
-    def init(self) -> Callable[..., Any]:
-        """Make the learned parameters from a key."""
-        ...
-
-    @property
-    def prepare(self) -> Callable[..., Any]:
-        """Make tables from parameters and positions."""
-        ...
-
-    @property
-    def rotate(self) -> Callable[..., Any]:
-        """Turn queries or keys by the tables."""
-        ...
-
-    @property
-    def embed(self) -> Callable[..., Any] | None:
-        """Make what is added to the tokens from parameters and positions."""
-        ...
-
-
-def patch_centres(
-    height: int, width: int, reference: tuple[int, int]
-) -> Float[Array, "{height*width} 2"]:
-    r"""Place patches on the plane: (row, column) of their centres around the middle of the image.
-
-    The reference grid fills :math:`[-\pi, \pi]^2`. The spacing of patches is that of the reference
-    grid whatever the size of the image, so a smaller crop sees smaller distances.
-
-    Args:
-        height: Rows of patches.
-        width: Columns of patches.
-        reference: Rows and columns of the grid that fills the square.
-
-    Returns:
-        Positions in radians, row by row.
-
-    Examples:
-        >>> patch_centres(1, 2, (2, 2)) / jnp.pi
-        Array([[ 0. , -0.5],
-               [ 0. ,  0.5]], dtype=float32)
-    """
-    axes = [
-        (jnp.arange(count, dtype=jnp.float32) + 0.5 - count / 2) * (2 * math.pi / whole)
-        for count, whole in zip((height, width), reference, strict=True)
-    ]
-    return jnp.stack(jnp.meshgrid(*axes, indexing="ij"), -1).reshape(height * width, 2)
 
 
 def sincos_table(
@@ -201,23 +146,37 @@ class Attention(nnx.Module):
         return query.astype(self.dtype), key.astype(self.dtype), value
 
     def __call__(
-        self, x: Float[Array, "b n w"], *, rotate: Rotate | None = None
+        self,
+        x: Float[Array, "b n w"],
+        *,
+        rotate: Rotate | None = None,
+        log_measure: Float[Array, " n"] | None = None,
     ) -> Float[Array, "b n w"]:
-        """Attend from every token to every token."""
+        """Attend from every token to every token, whose weights are given by `log_measure`."""
         query, key, value = self.project(x, rotate)
-        implementation: Any = self.implementation
-        # It mixes bfloat16 with its float32 softmax implicitly, which callers may have forbidden.
-        with jax.numpy_dtype_promotion("standard"):
-            mixed = jax.nn.dot_product_attention(query, key, value, implementation=implementation)
+        mixed = rope_jax.attention(
+            query,
+            key,
+            value,
+            log_measure=log_measure,
+            implementation="cudnn" if self.implementation == "cudnn" else "xla",
+        )
         return self.out(rearrange(mixed, "b n h d -> b n (h d)"))
 
     def weights(
-        self, x: Float[Array, "b n w"], *, rotate: Rotate | None = None
+        self,
+        x: Float[Array, "b n w"],
+        *,
+        rotate: Rotate | None = None,
+        log_measure: Float[Array, " n"] | None = None,
     ) -> Float[Array, "b h n n"]:
         """Compute the attention of each token (third axis) to each token (last axis)."""
         query, key, _ = self.project(x, rotate)
         scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32)
-        return jax.nn.softmax(scores / math.sqrt(query.shape[-1]), -1)
+        scores = scores / math.sqrt(query.shape[-1])
+        if log_measure is not None:
+            scores = scores + log_measure[None, None, None]
+        return jax.nn.softmax(scores, -1)
 
 
 class Block(nnx.Module):
@@ -274,10 +233,12 @@ class Block(nnx.Module):
         x: Float[Array, "b n w"],
         *,
         rotate: Rotate | None = None,
+        log_measure: Float[Array, " n"] | None = None,
         scales: Float[Array, "b 2"] | None = None,
     ) -> Float[Array, "b n w"]:
         """Add both branches, each times its column of `scales` (stochastic depth)."""
-        x = self._add(x, self.attention(self.attention_norm(x), rotate=rotate), 0, scales)
+        mixed = self.attention(self.attention_norm(x), rotate=rotate, log_measure=log_measure)
+        x = self._add(x, mixed, 0, scales)
         hidden = gelu(self.expand(self.mlp_norm(x)))
         return self._add(x, self.contract(hidden), 1, scales)
 
@@ -288,6 +249,13 @@ class Block(nnx.Module):
         if scales is not None:
             branch = branch * scales[:, which, None, None]
         return x + branch
+
+
+class _Grid(NamedTuple):
+    """What the blocks need to know of the grid of patches."""
+
+    rotates: tuple[Rotate | None, ...]
+    log_measure: Array | None
 
 
 class ViT(nnx.Module):
@@ -304,9 +272,15 @@ class ViT(nnx.Module):
       crop samples the table instead of averaging it away.
     - "sincos": `sincos_table`, stretched over the grid of `image_size`.
     - "none".
-    - a `PositionEncoding`, such as a rotary one. Its parameters are shared by all blocks and its
-      tables made once per forward pass. It acts on patches only: class and register tokens are
-      neither rotated nor moved. It gets the positions of `coordinates`.
+    - any other name of `rope_jax.ENCODINGS`, alone ("spherical") or called with options
+      ("liere(block_size=4)"): that encoding. A head whose channels are no multiple of 3 keeps the
+      remainder unrotated under "spherical" and "geope", and the table of "learned_absolute" has
+      the grid of `image_size`, unless the options say otherwise.
+    - a `rope_jax.Encoding`.
+
+    Encodings act on patches only: class and register tokens are neither rotated nor moved. What
+    they learn they learn in each block apart, or once if they add to the tokens; their tables are
+    made once per forward pass. They get the positions of `coordinates`.
 
     Args:
         width: Width of the tokens.
@@ -319,9 +293,14 @@ class ViT(nnx.Module):
         pooling: "cls" adds a class token and returns it; "mean" returns the mean of the patches.
         num_registers: Further tokens that take part and are not returned.
         position: See above.
-        coordinates: Positions `(gh * gw, m)` of a grid of `gh` by `gw` patches for a
-            `PositionEncoding`; by default `patch_centres` with the grid of `image_size` as
-            reference.
+        share_positions: Whether all blocks share what a rotary encoding learns.
+        coordinates: Positions `(gh * gw, m)` of a grid of `gh` by `gw` patches for encodings; by
+            default `rope_jax.patch_grid`: columns and rows of the patches' centres, which fill
+            [-pi, pi] on the grid of `image_size` and keep its spacing on any other.
+        log_measure: Whether keys are weighted by the part of the image they stand for, see
+            `rope_jax.log_measure`: on other grids than that of `image_size`, class and register
+            tokens keep the share of the attention they had. Changes nothing on that grid, or where
+            there are no such tokens.
         drop_path: Stochastic depth of the last block, rising linearly from 0.
         layer_scale: Initial value of LayerScale, such as 1e-5; None for none.
         qk_norm: Whether queries and keys are normalised.
@@ -364,8 +343,10 @@ class ViT(nnx.Module):
         in_channels: int = 3,
         pooling: str = "cls",
         num_registers: int = 0,
-        position: str | PositionEncoding = "learned",
+        position: str | rope_jax.Encoding = "learned",
+        share_positions: bool = False,
         coordinates: Callable[[int, int], Array] | None = None,
+        log_measure: bool = False,
         drop_path: float = 0.0,
         layer_scale: float | None = None,
         qk_norm: bool = False,
@@ -378,16 +359,17 @@ class ViT(nnx.Module):
         if width % num_heads:
             raise ValueError(f"width must be divisible by num_heads={num_heads}, got {width}")
         check_choice("pooling", pooling, ("cls", "mean"))
-        if isinstance(position, str):
-            check_choice("position", position, ("learned", "sincos", "none"))
         height, breadth = (image_size, image_size) if isinstance(image_size, int) else image_size
         self.patch_size = patch_size
         self.grid = self._grid("image_size", height, breadth)
+        if isinstance(position, str) and position not in _OWN_POSITIONS:
+            position = self._by_name(position, width // num_heads, num_heads)
         self.in_channels = in_channels
         self.features = width
         self.num_prefix = (pooling == "cls") + num_registers
         self.position = position
         self.coordinates = coordinates
+        self.log_measure = log_measure
         self.remat = remat
         self.rates = drop_path_ramp(drop_path, depth)
         token_init = nnx.initializers.normal(0.02)
@@ -404,7 +386,10 @@ class ViT(nnx.Module):
         if position == "learned":
             self.position_table = tokens((pooling == "cls") + math.prod(self.grid))
         elif not isinstance(position, str):
-            self.position_params = nnx.data(jax.tree.map(nnx.Param, position.init(rngs.params())))
+            shared = share_positions or position.embed is not None
+            self.position_sets = 1 if shared else depth
+            drawn = rope_jax.init_layers(position, rngs.params(), self.position_sets)
+            self.position_params = nnx.data(jax.tree.map(nnx.Param, drawn))
         self.blocks = nnx.List(
             Block(
                 width,
@@ -420,6 +405,15 @@ class ViT(nnx.Module):
         )
         self.norm = layer_norm(width, rngs=rngs)
 
+    def _by_name(self, spec: str, head_dim: int, num_heads: int) -> rope_jax.Encoding:
+        try:
+            return rope_jax.encoding_by_name(
+                spec, head_dim, num_heads, grid=self.grid, remainder="pass"
+            )
+        except ValueError as error:
+            own = ", ".join(_OWN_POSITIONS)
+            raise ValueError(f"position must be {own}, or name an encoding; {error}") from None
+
     def _grid(self, name: str, height: int, width: int) -> tuple[int, int]:
         if height % self.patch_size or width % self.patch_size or not (height and width):
             raise ValueError(
@@ -428,16 +422,14 @@ class ViT(nnx.Module):
             )
         return height // self.patch_size, width // self.patch_size
 
-    def _embed(
-        self, images: Float[Array, "b h w c"]
-    ) -> tuple[Float[Array, "b n width"], Rotate | None]:
-        """Make the tokens, and what turns the queries and keys of this grid."""
+    def _embed(self, images: Float[Array, "b h w c"]) -> tuple[Float[Array, "b n width"], _Grid]:
+        """Make the tokens, and what turns and weighs the queries and keys of this grid."""
         if images.shape[-1] != self.in_channels:
             raise ValueError(f"images must have {self.in_channels} channels, got {images.shape}")
         grid = self._grid("images", *images.shape[1:3])
         x = self.patch_embedding(patchify(images, self.patch_size)).astype(jnp.float32)
         cls = None if self.cls_token is None else self.cls_token[...]
-        rotate = None
+        rotates: tuple[Rotate | None, ...] = (None,) * len(self.blocks)
         if self.position == "learned":
             table = self.position_table[...]
             if cls is not None:
@@ -451,7 +443,7 @@ class ViT(nnx.Module):
             x = x + sincos_table(*grid, self.features, reference=self.grid)[None]
         x = rearrange(x, "b gh gw w -> b (gh gw) w")
         if not isinstance(self.position, str):
-            added, rotate = self._encode(self.position, grid)
+            added, rotates = self._encode(self.position, grid)
             if added is not None:
                 x = x + added.astype(jnp.float32)[None]
         prefix = [
@@ -459,37 +451,47 @@ class ViT(nnx.Module):
             for tokens in (cls, None if self.registers is None else self.registers[...])
             if tokens is not None
         ]
-        return jnp.concatenate([*prefix, x], 1), rotate
+        logs = None
+        # Where all weights are equal they cancel, and nothing needs to be added to the scores.
+        if self.log_measure and self.num_prefix and grid != self.grid:
+            logs = rope_jax.log_measure(
+                jnp.ones(math.prod(grid)),
+                num_prefix=self.num_prefix,
+                num_train=math.prod(self.grid),
+            )
+        return jnp.concatenate([*prefix, x], 1), _Grid(rotates, logs)
 
     def _encode(
-        self, encoding: PositionEncoding, grid: tuple[int, int]
-    ) -> tuple[Array | None, Rotate]:
+        self, encoding: rope_jax.Encoding, grid: tuple[int, int]
+    ) -> tuple[Array | None, tuple[Rotate, ...]]:
         params = jax.tree.map(
             lambda leaf: leaf[...],
             self.position_params,
             is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
         )
         if self.coordinates is None:
-            positions = patch_centres(*grid, self.grid)
+            positions = rope_jax.patch_grid(grid, train_shape=self.grid).positions
         else:
             positions = self.coordinates(*grid)
-        rotation = encoding.prepare(params, positions)
+        rotations = rope_jax.prepare_layers(encoding, params, positions, self.position_sets)
+        rotations = rotations * (len(self.blocks) // self.position_sets)
 
-        def rotate(x: Array) -> Array:
+        def rotate(rotation: Any, x: Array) -> Array:
             prefix, patches = x[:, : self.num_prefix], x[:, self.num_prefix :]
-            # One image at a time, as the tables are: the encoding need not broadcast over images.
             # In float32, as the tables are: only the result is rounded.
-            turn = jax.vmap(lambda one: encoding.rotate(rotation, one))
-            turned = turn(patches.astype(jnp.float32))
+            turned = encoding.rotate(rotation, patches.astype(jnp.float32))
             return jnp.concatenate([prefix, turned.astype(x.dtype)], 1)
 
-        added = None if encoding.embed is None else encoding.embed(params, positions)
-        return added, rotate
+        added = None
+        if encoding.embed is not None:
+            first = jax.tree.map(lambda leaf: leaf[0], params)
+            added = encoding.embed(first, positions)
+        return added, tuple(functools.partial(rotate, rotation) for rotation in rotations)
 
     def _layers(
         self,
         x: Float[Array, "b n width"],
-        rotate: Rotate | None,
+        grid: _Grid,
         *,
         train: bool = False,
         keys: Key[Array, " b"] | None = None,
@@ -502,15 +504,18 @@ class ViT(nnx.Module):
         yield x
         for index, block in enumerate(self.blocks):
             pair = None if scales is None else scales[:, 2 * index : 2 * index + 2]
+            place = {"rotate": grid.rotates[index], "log_measure": grid.log_measure}
             if self.remat:
                 graphdef, state = nnx.split(block)
 
-                def apply(state: Any, x: Array, pair: Array | None, graphdef=graphdef) -> Array:
-                    return nnx.merge(graphdef, state)(x, rotate=rotate, scales=pair)
+                def apply(
+                    state: Any, x: Array, pair: Array | None, graphdef=graphdef, place=place
+                ) -> Array:
+                    return nnx.merge(graphdef, state)(x, **place, scales=pair)
 
                 x = jax.checkpoint(apply)(state, x, pair)
             else:
-                x = block(x, rotate=rotate, scales=pair)
+                x = block(x, **place, scales=pair)
             yield x
 
     def _pool(self, x: Float[Array, "b n width"]) -> Float[Array, "b width"]:
@@ -600,10 +605,12 @@ class ViT(nnx.Module):
         Raises:
             ValueError: As in a call.
         """
-        x, rotate = self._embed(images)
-        before, _ = deque(self._layers(x, rotate), maxlen=2)
+        x, grid = self._embed(images)
+        before, _ = deque(self._layers(x, grid), maxlen=2)
         block = self.blocks[-1]
-        return block.attention.weights(block.attention_norm(before), rotate=rotate)
+        return block.attention.weights(
+            block.attention_norm(before), rotate=grid.rotates[-1], log_measure=grid.log_measure
+        )
 
 
 def vit(size: str = "S", *, rngs: nnx.Rngs, **options: Any) -> ViT:

@@ -1,7 +1,6 @@
 import functools
 import math
 import re
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,9 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lejepa_jax.vit import ViT, patch_centres, sincos_table, vit
+import rope_jax
+from lejepa_jax.vit import ViT, sincos_table, vit
+from rope_jax import Encoding, patch_grid
 
 WIDTH, HEADS, PATCH = 8, 2, 2
 
@@ -204,8 +205,8 @@ def test_a_learned_table_is_resized_over_the_same_extent_without_averaging():
     model.position_table[...] = jnp.asarray(table)
     model.patch_embedding.kernel[...] = jnp.zeros((12, WIDTH))
     model.patch_embedding.bias[...] = jnp.zeros(WIDTH)
-    tokens, rotate = model._embed(jnp.zeros((1, 8, 8, 3)))
-    assert rotate is None
+    tokens, grid = model._embed(jnp.zeros((1, 8, 8, 3)))
+    assert grid == ((None,), None)
     patches = tokens[0, 2:].reshape(4, 4, WIDTH)
     # Centres of the 4 coarse patches in fine ones: 0.5, 2.5, 4.5, 6.5; cubic keeps ramps inside.
     np.testing.assert_allclose(patches[1:3, 0, 0], [2.5, 4.5], atol=1e-5)
@@ -215,28 +216,12 @@ def test_a_learned_table_is_resized_over_the_same_extent_without_averaging():
     np.testing.assert_array_equal(same[0, 2:], table[1:])
 
 
-@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
-def test_patch_centres_keep_the_spacing_of_the_reference_grid(height, width, whole):
-    positions = np.asarray(patch_centres(height, width, (whole, whole))).reshape(height, width, 2)
-    np.testing.assert_allclose(positions.mean((0, 1)), 0, atol=1e-5)
-    step = 2 * np.pi / whole
-    np.testing.assert_allclose(np.diff(positions[..., 0], axis=0), step, rtol=1e-5)
-    np.testing.assert_allclose(np.diff(positions[..., 1], axis=1), step, rtol=1e-5)
-
-
-class Encoding(NamedTuple):
-    init: object
-    prepare: object
-    rotate: object
-    embed: object
-
-
 def rotary(embed=None):
-    """One learned frequency an axis: pair (0, 1) turns by the row, pair (2, 3) by the column."""
+    """One learned frequency an axis: pair (0, 1) turns by the column, pair (2, 3) by the row."""
 
     def prepare(params, positions):
         angles = positions * params["frequencies"][None]
-        return jnp.cos(angles)[:, None], jnp.sin(angles)[:, None]
+        return jnp.cos(angles)[None, :, None], jnp.sin(angles)[None, :, None]
 
     def rotate(rotation, x):
         cos, sin = rotation
@@ -248,10 +233,10 @@ def rotary(embed=None):
 
 
 def test_an_encoding_turns_the_queries_and_keys_of_patches_and_nothing_else():
-    model, tree = make_random(position=rotary())
+    model, tree = make_random(position=rotary(), share_positions=True)
     assert "position_table" not in tree
     images = photographs()
-    angles = np.asarray(patch_centres(3, 4, (3, 4)), np.float64)
+    angles = np.asarray(patch_grid((3, 4)).positions, np.float64)
     angles = angles * tree["position_params"]["frequencies"]
     angles = np.concatenate([np.zeros((2, 2)), angles])  # the class token and the register
 
@@ -276,11 +261,64 @@ def test_an_encoding_that_adds_moves_the_patches_by_what_it_says():
         return jnp.tile(positions * params["frequencies"][None], (1, 4))
 
     identity = rotary(embed)._replace(rotate=lambda rotation, x: x)
-    grid = functools.partial(patch_centres, reference=(1, 1))
+
+    def grid(height, width):
+        return patch_grid((height, width), train_shape=(1, 1)).positions
+
     model, tree = make_random(position=identity, coordinates=grid)
     place = np.tile(np.asarray(grid(3, 4)) * tree["position_params"]["frequencies"], (1, 4))
     layers, _ = oracle(tree, photographs()[0], place=place)
     np.testing.assert_allclose(apply(model, photographs())[0], layers[-1][0], rtol=1e-4, atol=1e-5)
+
+
+# Encodings by name.
+
+
+def test_a_name_with_options_is_the_encoding_they_make():
+    named = "mixed(base=3.0, layout='adjacent')"
+    by_name, tree = make_random(position=named, width=16)
+    assert tree["position_params"]["frequencies"].shape == (2, 2, 2, 4)  # a set for each block
+    encoding = rope_jax.mixed(8, 2, base=3.0, layout="adjacent")
+    by_hand, _ = make_random(position=encoding, width=16)
+    images = photographs()
+    np.testing.assert_array_equal(apply(by_name, images), apply(by_hand, images))
+
+
+@pytest.mark.parametrize("name", sorted(rope_jax.ENCODINGS))
+def test_every_name_makes_an_encoder_that_takes_other_grids(name):
+    def run(images):
+        model = make(position=name, width=32, image_size=8, num_registers=1)
+        return model(images[:, :8, :8]) + model(images)
+
+    assert jax.eval_shape(run, jnp.zeros((1, 12, 8, 3))).shape == (1, 32)
+
+
+def test_class_and_register_tokens_are_not_turned_by_a_single_bit():
+    model = make(position="spherical(learned=True)", width=32)
+    x = jax.random.normal(jax.random.key(0), (1, 2 + 12, 2, 16))
+
+    @jax.jit
+    def turn(images, x):
+        rotates = model._embed(images)[1].rotates
+        return jnp.stack([rotate(x) for rotate in rotates])
+
+    turned = np.asarray(turn(photographs(count=1), x))
+    np.testing.assert_array_equal(turned[:, :, :2], np.stack([x[:, :2]] * 2))
+    assert np.abs(turned[:, :, 2:] - np.asarray(x)[None, :, 2:]).max() > 0.1
+
+
+def test_the_measure_keeps_the_share_of_the_class_token_at_another_resolution():
+    plain, _ = make_random(position="none", depth=1, log_measure=False)
+    weighted, _ = make_random(position="none", depth=1, log_measure=True)
+    small = photographs()
+    # Each patch four times: the same field, sampled more finely.
+    big = jnp.repeat(jnp.repeat(small.reshape(2, 3, 2, 4, 2, 3), 2, 1), 2, 3).reshape(2, 12, 16, 3)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(apply(weighted, small), apply(plain, small))
+    close(apply(weighted, big), apply(plain, small))
+    maps = apply(weighted, big, "attention_maps")
+    close(maps[:, :, 0, :2], apply(plain, small, "attention_maps")[:, :, 0, :2])
+    assert np.abs(apply(plain, big) - apply(plain, small)).max() > 1e-2
 
 
 # Published sizes.
@@ -329,7 +367,12 @@ def test_registers_and_cls_start_apart():
         ({"num_heads": 3}, "width must be divisible by num_heads=3, got 8"),
         ({"image_size": 7}, "image_size must be a multiple of patch_size=2 a side, got 7 x 7"),
         ({"pooling": "max"}, "pooling must be one of cls, mean, got 'max'"),
-        ({"position": "rope"}, "position must be one of learned, sincos, none, got 'rope'"),
+        (
+            {"position": "rope"},
+            "position must be learned, sincos, none, or name an encoding; encoding must be one of "
+            "none, learned_absolute, sincos, rope_1d, axial,",
+        ),
+        ({"position": "axial(bass=2)"}, "options of axial must be among: base, exponent,"),
         ({"drop_path": 1.0}, "drop_path must be in [0, 1), got 1.0"),
     ],
 )
