@@ -27,6 +27,7 @@ from jaxtyping import Array, Bool, Float
 from lejepa_jax.checks import check_choice, check_positive
 from lejepa_jax.ecf import ecf
 from pointcloud_jax.checks import check_points, mask_weights, safe_norm
+from pointcloud_jax.layers import largest
 from pointcloud_jax.sphere import SphereRule
 
 # Numbers in the largest intermediate array: 64 MiB in float32.
@@ -71,7 +72,7 @@ def normalise_radius(
         if mask is not None:
             points = jnp.where(mask[..., None], points, 0)
     if statistic == "max":
-        radius = safe_norm(points).max(-1)
+        radius = largest(safe_norm(points), axis=-1)
     else:
         radius = safe_norm((jnp.sqrt(weights)[..., None] * points).reshape(*points.shape[:-2], -1))
     radius = radius[..., None, None]

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_choice, check_floating
 from pointcloud_jax.checks import safe_norm
-from pointcloud_jax.layers import BatchNorm, dropout, linear
+from pointcloud_jax.layers import BatchNorm, dropout, linear, masked_max
 
 AGGREGATIONS = ("projection", "statistics", "radial")
 
@@ -116,12 +116,10 @@ def edge_statistics(
     """
     exists = jnp.ones(features.shape[:-1], bool) if mask is None else mask
     count = jnp.maximum(exists.sum(-1, dtype=jnp.float32), 1)[..., None]
-    exists = exists[..., None]
-    mean = jnp.where(exists, features, 0).sum(-2) / count
-    variance = jnp.where(exists, jnp.square(features - mean[..., None, :]), 0).sum(-2) / count
-    largest = jnp.where(exists, features, jnp.finfo(features.dtype).min).max(-2)
-    largest = jnp.where(exists.any(-2), largest, 0)
-    return jnp.concatenate([largest, mean, variance], axis=-1)
+    mean = jnp.where(exists[..., None], features, 0).sum(-2) / count
+    square = jnp.square(features - mean[..., None, :])
+    variance = jnp.where(exists[..., None], square, 0).sum(-2) / count
+    return jnp.concatenate([masked_max(features, exists), mean, variance], axis=-1)
 
 
 def radial_pool(

@@ -199,10 +199,31 @@ def masked_max(
         Array([1.], dtype=float32)
     """
     if mask is None:
-        return x.max(-2)
+        return largest(x, axis=-2)
     lowest = jnp.finfo(x.dtype).min
-    largest = jnp.where(mask[..., None], x, lowest).max(-2)
-    return jnp.where(mask.any(-1)[..., None], largest, 0)
+    found = largest(jnp.where(mask[..., None], x, lowest), axis=-2)
+    return jnp.where(mask.any(-1)[..., None], found, 0)
+
+
+def largest(x: Float[Array, "..."], *, axis: int) -> Float[Array, "..."]:
+    """Take the maximum along an axis, by its index.
+
+    The derivative of `jnp.max` looks for the elements that equal the maximum. Compiled, either side
+    may be worked out anew and rounded otherwise: then none does, and 0 / 0 is NaN.
+
+    Args:
+        x: Values.
+        axis: Along which.
+
+    Returns:
+        The maxima; the first of several equal ones has all of the gradient.
+
+    Examples:
+        >>> largest(jnp.array([[1.0, 3.0]]), axis=-1)
+        Array([3.], dtype=float32)
+    """
+    index = jnp.expand_dims(jnp.argmax(lax.stop_gradient(x), axis=axis), axis)
+    return jnp.take_along_axis(x, index, axis=axis).squeeze(axis)
 
 
 def dropout(

@@ -259,7 +259,10 @@ class VectorLinearLeakyReLU(nnx.Module):
 
 
 class VectorMaxPool(nnx.Module):
-    """Max pool over neighbours along learned directions (`vector_max_pool`).
+    """Max pool over neighbours along directions that depend on them (`vector_max_pool`).
+
+    As in the published code, the directions decide by an index alone: the weights they come from
+    have no gradient, and stay as they were drawn. `vector_mean_pool` has none to learn.
 
     Args:
         features: Number of channels.

@@ -1,5 +1,7 @@
 """Local dot products against float64, under rotation, reflection, permutation and masks."""
 
+import importlib
+
 import hypothesis
 import hypothesis.strategies as st
 import jax
@@ -9,7 +11,8 @@ import pytest
 from flax import nnx
 from scipy.spatial.transform import Rotation
 
-from pointcloud_jax import l2dp
+# The package has a function of this name, too.
+l2dp = importlib.import_module("pointcloud_jax.l2dp")
 
 EVERY = np.ones((2, 5, 4), bool)
 FEW = np.arange(4)[None, None] < np.array([[4], [2], [1], [0], [3]])[None]
