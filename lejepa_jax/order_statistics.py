@@ -32,8 +32,8 @@ def shapiro_wilk(
         m_i = \Phi^{-1}(p_i)
 
     that is :math:`1 - \sqrt W`, between 0 and 1, without a factor n: the null mean falls, roughly
-    like :math:`\log n / n`. Blind to scale; blind to location when centred. The gradient is that of an
-    angle: it vanishes as the sample spreads.
+    like :math:`\log n / n`. Blind to scale; blind to location when centred. The gradient is that of
+    an angle: it vanishes as the sample spreads.
 
     Args:
         projections: Samples on the last axis but one.
