@@ -37,7 +37,8 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import PRNGKeyArray
 
 from configs import Recipe, describe, recipes
-from lejepa_jax.data import Splits, batches, load
+from lejepa_jax.data import Splits, batches
+from lejepa_jax.microbatch import microbatched_value_and_grad
 from lejepa_jax.task import Batch, Task, Variables
 
 AXIS = "data"
@@ -47,6 +48,8 @@ HARMLESS = {"workdir", "data_dir", "devices", "strategy", "log_every", "checkpoi
     "evaluate",
     "max_bad_records",
 }
+# Below this standard deviation in some direction, after warm-up, embeddings have collapsed.
+COLLAPSED = 0.1
 _logger = logging.getLogger("train")
 
 
@@ -132,23 +135,28 @@ def choose_devices(recipe: Recipe) -> jax.sharding.Mesh:
     )
 
 
+def count_microbatches(recipe: Recipe, mesh: jax.sharding.Mesh) -> int:
+    """In how many parts a device encodes its share of a batch."""
+    share = recipe.global_batch // mesh.size
+    part = recipe.microbatch or share
+    if share % part:
+        raise UsageError(
+            f"microbatch must divide the {share} examples of a device, got {recipe.microbatch}"
+        )
+    return share // part
+
+
 def load_data(recipe: Recipe) -> Splits:
-    """Load the data set; the recipe `folder` takes its folder from --data-dir."""
-    name, data_dir = recipe.data, recipe.data_dir
-    if name == "folder":
-        if data_dir is None:
-            raise UsageError("--data-dir must name a folder of images for the recipe folder")
-        name, data_dir = f"folder:{data_dir}", None
-    splits = load(
-        name,
-        image_size=recipe.image_size,
-        data_dir=data_dir,
+    """Load the data set."""
+    splits = recipe.task.load(
+        recipe.data,
+        data_dir=recipe.data_dir,
         holdout=recipe.holdout,
         max_bad_records=recipe.max_bad_records,
     )
     if len(splits.train) < recipe.global_batch:
         raise UsageError(
-            f"global_batch must not exceed the {len(splits.train)} training images, "
+            f"global_batch must not exceed the {len(splits.train)} training examples, "
             f"got {recipe.global_batch}"
         )
     return splits
@@ -201,16 +209,41 @@ def make_step(
     task: Task,
     optimiser: optax.GradientTransformation,
     key: PRNGKeyArray,
+    num_microbatches: int,
     axis_name: str | None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Make what one device does in one step; no branch on how it is run but the last reduction."""
 
     def step(train: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        variables = train.variables
-        value_and_grad = jax.value_and_grad(task.loss, has_aux=True)
-        (loss, (state, metrics)), gradient = value_and_grad(
-            variables.params, variables.state, jax.random.fold_in(key, train.step), batch
-        )
+        variables, step_key = train.variables, jax.random.fold_in(key, train.step)
+
+        def encode(params: Any, batch: Batch):
+            return task.encode(params, variables.state, step_key, batch)
+
+        def loss(params: Any, outputs: Any):
+            return task.loss(params, variables.state, step_key, outputs, batch)
+
+        def whole(params: Any):
+            outputs, encoder_state = encode(params, batch)
+            value, aux = loss(params, outputs)
+            return value, (encoder_state, *aux)
+
+        if num_microbatches == 1:
+            value_and_grad = jax.value_and_grad(whole, has_aux=True)
+            (value, (encoder_state, loss_state, metrics)), gradient = value_and_grad(
+                variables.params
+            )
+        else:
+            result = microbatched_value_and_grad(
+                encode,
+                loss,
+                num_microbatches=num_microbatches,
+                loss_has_aux=True,
+                encoder_has_aux=True,
+            )(variables.params, batch)
+            value, gradient, (loss_state, metrics) = result[:3]
+            encoder_state = jax.tree.map(lambda x: x.mean(0), result.encoder_aux)
+        state = {**variables.state, **encoder_state, **loss_state}
         if axis_name is not None:
             # The loss is a mean over the global batch already. Under pmap each device holds the
             # gradient of its own share, times the number of devices; under shard_map all hold the
@@ -224,7 +257,7 @@ def make_step(
             decay = jnp.minimum(recipe.average_decay, (1.0 + train.step) / (10.0 + train.step))
             average = jax.tree.map(lambda a, v: decay * a + (1 - decay) * v, average, variables)
         metrics = {
-            "loss": loss,
+            "loss": value,
             **metrics,
             "gradient_norm": optax.tree.norm(gradient),
             "learning_rate": learning_rates(recipe)(train.step),
@@ -453,6 +486,7 @@ class Progress:
     def __init__(self, console: rich.console.Console, first_step: int, steps: int):
         self.console = console
         self.steps = steps
+        self.warned: set[str] = set()
         self.bar = None
         if console.is_terminal:
             columns = rich.progress
@@ -474,6 +508,12 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         if self.bar is not None:
             self.bar.stop()
+
+    def warn(self, about: str, text: str) -> None:
+        """Print a warning, the first time that it is about this."""
+        if about not in self.warned:
+            self.warned.add(about)
+            self.console.print(f"warning: {text}", highlight=False)
 
     def show(self, row: dict[str, float]) -> None:
         """Show the newest row of metrics."""
@@ -539,6 +579,13 @@ def fit(
                 since, since_step, waited = time.perf_counter(), step, 0.0
                 metrics.write(last)
                 progress.show(last)
+                if step > recipe.warmup_steps and last.get("embedding_std", 1) < COLLAPSED:
+                    progress.warn(
+                        "collapsed",
+                        f"embeddings collapse: at step {step} their standard deviation falls to "
+                        f"{last['embedding_std']:.2g}, where SIGReg has almost no gradient; raise "
+                        "--task.trade-off or lower --learning-rate",
+                    )
 
     def save(state: TrainState) -> None:
         settle(keep=0)  # so that nothing non-finite is ever saved
@@ -571,6 +618,7 @@ def main(arguments: list[str]) -> int:
         name, recipe = parse(arguments)
         keep_compiled_programs()
         mesh = choose_devices(recipe)
+        num_microbatches = count_microbatches(recipe, mesh)
         splits = load_data(recipe)
         axis_name = None if recipe.strategy == "jit" else AXIS
         task = recipe.task.build(splits, dtype=jnp.dtype(recipe.precision), axis_name=axis_name)
@@ -578,7 +626,9 @@ def main(arguments: list[str]) -> int:
         # One key for the weights, one for the steps, one for the probes.
         init_key, step_key, probe_key = jax.random.split(jax.random.key(recipe.seed), 3)
         spread = spread_step(
-            recipe, mesh, functools.partial(make_step, recipe, task, optimiser, step_key)
+            recipe,
+            mesh,
+            functools.partial(make_step, recipe, task, optimiser, step_key, num_microbatches),
         )
         jax.eval_shape(functools.partial(initial_state, recipe, task, optimiser), init_key)
         workdir = Path(recipe.workdir or f"runs/{name}")
@@ -614,7 +664,7 @@ def main(arguments: list[str]) -> int:
     (workdir / "run.json").write_text(json.dumps(about(name, recipe, command), indent=2))
 
     console.print(
-        f"{name}: {len(splits.train):,} images to train on, {len(splits.test):,} held out; "
+        f"{name}: {len(splits.train):,} examples to train on, {len(splits.test):,} held out; "
         f"{mesh.size} {mesh.devices.flat[0].device_kind} device{'s' * (mesh.size > 1)}, "
         f"{recipe.strategy}, {recipe.precision}; "
         + (f"resuming at step {newest}" if newest is not None else f"{recipe.steps} steps")

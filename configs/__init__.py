@@ -9,28 +9,12 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
-from jax.typing import DTypeLike
-
-from lejepa_jax.data import Splits
-from lejepa_jax.task import Task
+from lejepa_jax.task import TaskConfig
 
 Strategy = Literal["shard_map", "pmap", "jit"]
 Precision = Literal["float32", "bfloat16"]
-
-
-@runtime_checkable
-class TaskConfig(Protocol):
-    """Configuration of anything the loop can train; a frozen dataclass.
-
-    A class attribute `evaluation_only` may name the fields that change the evaluation alone: a run
-    may be resumed with others.
-    """
-
-    def build(self, splits: Splits, *, dtype: DTypeLike, axis_name: str | None) -> Task:
-        """Make the task for a data set, a compute type and a mapped axis."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +22,13 @@ class Recipe:
     """A training run.
 
     Attributes:
-        data: Data set: `digits`, `folder:PATH`, `npz:PATH` or a TFDS name.
-        image_size: Side at which images are stored and put on the devices, in pixels.
+        data: Name of the data set. Of images: `digits`, `folder:PATH`, `npz:PATH` or a TFDS name.
         task: What is trained.
         steps: Number of steps.
         global_batch: Examples a step, over all devices.
+        microbatch: Examples a device encodes at a time; all of its share by default. A part of them
+            needs less memory and one more forward pass. SIGReg still sees the whole batch, and the
+            gradient is the same but for BatchNorm in the encoder, which sees the part.
         learning_rate: Peak of AdamW's learning rate.
         final_learning_rate: Its last value, as a part of the peak; cosine decay leads there.
         warmup_steps: Steps of linear warm-up.
@@ -52,9 +38,9 @@ class Recipe:
         average_decay: Decay of an average of the weights that is evaluated in place of the last
             ones; None for none.
         seed: Names everything random: weights, order of the data, views, slices.
-        data_dir: Where TFDS data sets lie; the folder itself for the recipe `folder`.
+        data_dir: Where the data set lies: prepared for TFDS, or the folder itself for `folder`.
         holdout: `validation` evaluates on a part of the training data instead of the test data.
-        max_bad_records: Unreadable images that are skipped before the run stops.
+        max_bad_records: Unreadable examples that are skipped before the run stops.
         workdir: Where the run is kept; runs/NAME by default. An existing one is resumed.
         devices: Number of devices; all by default. On a CPU, as many are made.
         strategy: How the step is spread over devices; all give the same losses.
@@ -65,10 +51,10 @@ class Recipe:
     """
 
     data: str
-    image_size: int
     task: TaskConfig
     steps: int = 1000
     global_batch: int = 256
+    microbatch: int | None = None
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-3
     warmup_steps: int = 50
@@ -89,7 +75,7 @@ class Recipe:
     evaluate: bool = True
 
     def __post_init__(self):
-        for name in ("image_size", "steps", "global_batch", "log_every", "checkpoint_every"):
+        for name in ("steps", "global_batch", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("warmup_steps", "weight_decay", "seed", "max_bad_records"):
@@ -101,8 +87,10 @@ class Recipe:
             raise ValueError(
                 f"warmup_steps must be below steps = {self.steps}, got {self.warmup_steps}"
             )
-        if self.devices is not None and self.devices < 1:
-            raise ValueError(f"devices must be at least 1, got {self.devices}")
+        for name in ("devices", "microbatch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         if self.average_decay is not None and not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay must be in [0, 1), got {self.average_decay}")
 

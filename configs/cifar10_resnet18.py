@@ -14,8 +14,8 @@ from lejepa_jax.resnet import resnet
 # experiments in the domain of the data; its learning rates are cross-validated and not published.
 RECIPE = Recipe(
     data="cifar10",
-    image_size=32,
     task=PretrainingConfig(
+        image_size=32,
         encoder=functools.partial(resnet, 18, stem="small"),
         views=(cifar_view(8, 32),),
         num_global=8,

@@ -18,8 +18,8 @@ from lejepa_jax.resnet import ResNet
 # probes see 32x32 pixels: there, things have the size they had in the random crops.
 RECIPE = Recipe(
     data="cifar10",
-    image_size=32,
     task=PretrainingConfig(
+        image_size=32,
         encoder=functools.partial(
             ResNet,
             stage_sizes=(0, 1, 1, 1),

@@ -13,8 +13,8 @@ from lejepa_jax.vit import vit
 
 RECIPE = Recipe(
     data="cifar10",
-    image_size=32,
     task=PretrainingConfig(
+        image_size=32,
         encoder=functools.partial(vit, "Ti", patch_size=4, image_size=32, drop_path=0.1),
         views=(
             dataclasses.replace(cifar_view(2, 32), scale=(0.4, 1.0)),

@@ -15,8 +15,8 @@ from lejepa_jax.resnet import ResNet
 
 RECIPE = Recipe(
     data="digits",
-    image_size=8,
     task=PretrainingConfig(
+        image_size=8,
         encoder=functools.partial(
             ResNet,
             stage_sizes=(1, 1, 1),

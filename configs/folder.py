@@ -13,8 +13,8 @@ from lejepa_jax.resnet import resnet
 
 RECIPE = Recipe(
     data="folder",
-    image_size=72,
     task=PretrainingConfig(
+        image_size=72,
         encoder=functools.partial(resnet, 18, stem="small"),
         # Milder colours than on natural images of objects: in scans, colour may be the signal.
         views=(

@@ -14,8 +14,8 @@ from lejepa_jax.vit import vit
 # patches and keep a teacher, which the paper's objective does not have; neither is done here.
 RECIPE = Recipe(
     data="imagenet2012",
-    image_size=256,
     task=PretrainingConfig(
+        image_size=256,
         encoder=functools.partial(
             vit, "L", patch_size=14, image_size=224, drop_path=0.1, remat=True
         ),

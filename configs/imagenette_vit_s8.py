@@ -15,8 +15,8 @@ from lejepa_jax.vit import vit
 # class token.
 RECIPE = Recipe(
     data="imagenette/160px-v2",
-    image_size=160,
     task=PretrainingConfig(
+        image_size=160,
         encoder=functools.partial(vit, "S", patch_size=8, image_size=128, drop_path=0.1),
         views=(minimal_view(4, 128),),
         num_global=4,

@@ -83,22 +83,17 @@ class _Ledger:
             return tuple(BadRecord(*item) for item in sorted(self._reasons.items()))
 
 
-class ImageSource(abc.ABC):
-    """Random access to uint8 images of one size.
+class Source(abc.ABC):
+    """Random access to examples of any kind.
 
-    ``source[i]`` is a dictionary of ``image`` (s s c), ``label`` (-1 when there is none), ``index``
-    (the position ``i``) and ``aspect`` (width over height of the original, so that crops can be
-    drawn in true proportions from the squashed square). `gather` gives many of them, stacked.
+    ``source[i]`` is a dictionary of arrays, among them ``label`` (-1 when there is none) and
+    ``index`` (the position ``i``). `gather` gives many of them, stacked.
 
     Attributes:
-        image_size: Height and width of every image, in pixels.
-        channels: 1 (grey) or 3 (RGB).
         class_names: One name a class; empty when the data has no labels.
-        labels: The class of every image, or None where learning them means reading all the data.
+        labels: The class of every example, or None where learning them means reading all the data.
     """
 
-    image_size: int
-    channels: int
     class_names: tuple[str, ...]
     labels: Int32[np.ndarray, " n"] | None
 
@@ -109,7 +104,7 @@ class ImageSource(abc.ABC):
 
     @property
     def bad_records(self) -> tuple[BadRecord, ...]:
-        """Images found unreadable so far, by name, in all splits of the load."""
+        """Examples found unreadable so far, by name, in all splits of the load."""
         return ()
 
     @abc.abstractmethod
@@ -117,7 +112,31 @@ class ImageSource(abc.ABC):
 
     @abc.abstractmethod
     def gather(self, indices: Int[np.ndarray, " b"]) -> Batch:
-        """Return the images at `indices`, stacked."""
+        """Return the examples at `indices`, stacked."""
+
+    @abc.abstractmethod
+    def subset(self, indices: Int[np.ndarray, " b"]) -> "Source":
+        """Return a source of only the examples at `indices`, in that order."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index must be in [0, {len(self)}), got {index}")
+        return {key: value[0] for key, value in self.gather(np.array([index])).items()}
+
+
+class ImageSource(Source):
+    """Random access to uint8 images of one size.
+
+    ``source[i]`` has ``image`` (s s c), ``label``, ``index`` and ``aspect`` (width over height of
+    the original, so that crops can be drawn in true proportions from the squashed square).
+
+    Attributes:
+        image_size: Height and width of every image, in pixels.
+        channels: 1 (grey) or 3 (RGB).
+    """
+
+    image_size: int
+    channels: int
 
     @abc.abstractmethod
     def subset(self, indices: Int[np.ndarray, " b"]) -> "ImageSource":
@@ -126,11 +145,6 @@ class ImageSource(abc.ABC):
     @abc.abstractmethod
     def in_memory(self) -> "ImageSource":
         """Decode everything once, in threads, and drop what is unreadable."""
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"index must be in [0, {len(self)}), got {index}")
-        return {key: value[0] for key, value in self.gather(np.array([index])).items()}
 
 
 class _Decoded(ImageSource):
@@ -300,15 +314,15 @@ class Splits(NamedTuple):
 
     Attributes:
         name: The name it was loaded by.
-        train: Images to train on.
-        test: Held-out images: the test part, or the validation part if that was asked for.
+        train: Examples to train on.
+        test: Held-out examples: the test part, or the validation part if that was asked for.
         class_names: One name a class; empty when the data has no labels.
         info: Facts a person wants in the log: where each split came from, what was ignored.
     """
 
     name: str
-    train: ImageSource
-    test: ImageSource
+    train: Any  # a `Source`; of images, an `ImageSource`
+    test: Any
     class_names: tuple[str, ...]
     info: Mapping[str, str]
 
@@ -390,10 +404,11 @@ def load(
 
     ===============  =============================================================================
     ``digits``       scikit-learn's 1,797 handwritten digits, grey, 8 x 8, 500 of them held out.
-    ``folder:PATH``  Images below PATH. Its sub-folders are the classes, however deep the images
-                     lie in them; without sub-folders there are no labels. Folders ``train`` and
-                     ``test`` (or ``validation``, ``val``, ``valid``) are the splits. Links that
-                     leave PATH, and links to folders, are not followed.
+    ``folder:PATH``  Images below PATH; with the name ``folder`` alone, below `data_dir`. Its
+                     sub-folders are the classes, however deep the images lie in them; without
+                     sub-folders there are no labels. Folders ``train`` and ``test`` (or
+                     ``validation``, ``val``, ``valid``) are the splits. Links that leave PATH, and
+                     links to folders, are not followed.
     ``npz:PATH``     Arrays ``images`` (n h w [c], uint8) and ``labels``, or a pair for each split
                      under ``x_train, y_train, x_test, ...`` or ``train_images, train_labels,
                      ...``; ``class_names`` if you like. A path that ends in .npz does too.
@@ -412,8 +427,8 @@ def load(
     Args:
         name: See the table.
         image_size: Height and width of the images given out, in pixels.
-        data_dir: Where TFDS data sets lie; by default ``TFDS_DATA_DIR``, else
-            ``~/tensorflow_datasets``.
+        data_dir: The folder of images, or where TFDS data sets lie; by default
+            ``TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
         holdout: Which part `Splits.test` holds. With "validation" the test part is left alone: it
             is what to choose hyper-parameters on.
         test_fraction: Share of the images held out when a split has to be made.
@@ -452,6 +467,10 @@ def load(
     threads = min(16, 2 * (os.cpu_count() or 1)) if num_threads is None else num_threads
     if threads < 1:
         raise ValueError(f"num_threads must be positive, got {threads}")
+    if name == "folder":
+        if data_dir is None:
+            raise ValueError("data_dir must name a folder of images for the data set folder")
+        name = f"folder:{data_dir}"
     ledger = _Ledger(name, max_bad_records)
 
     kind, _, path = name.partition(":")
@@ -566,9 +585,7 @@ def epoch_order(seed: int, epoch: int, num_examples: int) -> Int64[np.ndarray, "
 class _Batches:
     """Batch by step, for grain: the rows of one process out of a global batch."""
 
-    def __init__(
-        self, source: ImageSource, size: int, seed: int | None, steps: int | None, rows: slice
-    ):
+    def __init__(self, source: Source, size: int, seed: int | None, steps: int | None, rows: slice):
         self._source, self._size, self._rows = source, size, rows
         self._steps = sys.maxsize if steps is None else steps
         n = len(source)
@@ -592,7 +609,7 @@ class _Batches:
 class _EvalBatches:
     """Batch by step, for grain: in order, once, the last one padded."""
 
-    def __init__(self, source: ImageSource, size: int, rows: slice):
+    def __init__(self, source: Source, size: int, rows: slice):
         self._source, self._size, self._rows = source, size, rows
 
     def __len__(self) -> int:
@@ -607,7 +624,7 @@ class _EvalBatches:
 
 
 def batches(
-    source: ImageSource,
+    source: Source,
     *,
     batch_size: int,
     seed: int,
@@ -630,8 +647,8 @@ def batches(
     what to do when the number of processes has changed.
 
     Args:
-        source: Where the images come from.
-        batch_size: Number of images in the global batch.
+        source: Where the examples come from.
+        batch_size: Number of examples in the global batch.
         seed: Names the order; any non-negative integer.
         steps: Last step, counted from 0 whatever `start` is; None goes on for ever.
         start: First step.
@@ -644,8 +661,8 @@ def batches(
         A grain iterator over dictionaries of stacked arrays (`Batch`).
 
     Raises:
-        ValueError: If there are fewer images than a global batch holds, the processes do not divide
-            the batch, or a number is out of range.
+        ValueError: If there are fewer examples than a global batch holds, the processes do not
+            divide the batch, or a number is out of range.
 
     Examples:
         >>> source = from_arrays(np.zeros((5, 2, 2, 1), np.uint8))
@@ -656,7 +673,7 @@ def batches(
     rows = _rows(batch_size, process_index, process_count)
     if len(source) < batch_size:
         raise ValueError(
-            f"batch_size must not exceed the number of images ({len(source)}), got {batch_size}"
+            f"batch_size must not exceed the number of examples ({len(source)}), got {batch_size}"
         )
     if seed < 0 or start < 0 or (steps is not None and steps < start):
         raise ValueError(
@@ -670,21 +687,21 @@ def batches(
 
 
 def eval_batches(
-    source: ImageSource,
+    source: Source,
     *,
     batch_size: int,
     process_index: int = 0,
     process_count: int = 1,
     prefetch: int = 4,
 ) -> "grain.DatasetIterator":
-    """Iterate over all images once, in order, in batches of one static shape.
+    """Iterate over all examples once, in order, in batches of one static shape.
 
-    The last batch is filled up with copies of the last image. ``mask`` is False there, and where an
-    unreadable image was replaced by another: count only rows where it is True.
+    The last batch is filled up with copies of the last example. ``mask`` is False there, and where
+    an unreadable example was replaced by another: count only rows where it is True.
 
     Args:
-        source: Where the images come from.
-        batch_size: Number of images in the global batch.
+        source: Where the examples come from.
+        batch_size: Number of examples in the global batch.
         process_index: Which process this is.
         process_count: Number of processes.
         prefetch: Batches made ahead; 0 makes them when asked.

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
-_SOURCES = ("encoder", "untrained", "pixels")
 _AFTER, _BEFORE, _NEUTRAL, _INK = "#2166ac", "#d6802b", "#777777", "#222222"
 _SAME, _OTHER = "#1a8a3c", "#cc2f2f"
 _MAX_LEGEND = 20
@@ -49,29 +48,21 @@ _PANELS = (  # key of a row of metrics, title, unit, colour, logarithmic
 
 
 def assemble_results(
-    encoder: Mapping[str, float],
-    untrained: Mapping[str, float],
-    pixels: Mapping[str, float],
-    *,
-    diagnostics: Mapping[str, Any] | None = None,
+    suites: Mapping[str, Mapping[str, float]], *, diagnostics: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Put three results of :func:`lejepa_jax.probes.probe_suite` side by side.
+    """Put results of :func:`lejepa_jax.probes.probe_suite` side by side.
 
     Args:
-        encoder: Probes of the trained encoder.
-        untrained: The same probes of the encoder before training.
-        pixels: The same probes of the pixels.
+        suites: Probes of the same kind by what was probed, the encoder first, raw data last.
         diagnostics: Anything else to keep, under `diagnostics`.
 
     Returns:
-        `{probe: {"encoder": ..., "untrained": ..., "pixels": ...}}`; a probe that one of them does
-        not have is there for the others.
+        `{probe: {source: ...}}`; a probe that one of them does not have is there for the others.
 
     Examples:
-        >>> assemble_results({"knn": 0.9}, {"knn": 0.5}, {"knn": 0.6})
-        {'knn': {'encoder': 0.9, 'untrained': 0.5, 'pixels': 0.6}}
+        >>> assemble_results({"encoder": {"knn": 0.9}, "pixels": {"knn": 0.6}})
+        {'knn': {'encoder': 0.9, 'pixels': 0.6}}
     """
-    suites = dict(zip(_SOURCES, (encoder, untrained, pixels), strict=True))
     names = dict.fromkeys(name for suite in suites.values() for name in suite)
     results: dict[str, Any] = {
         name: {source: float(suite[name]) for source, suite in suites.items() if name in suite}
@@ -93,9 +84,10 @@ def results_table(results: Mapping[str, Any], *, title: str | None = None) -> "T
         A table to print with `rich`.
 
     Examples:
-        >>> table = results_table(assemble_results({"knn": 0.9}, {"knn": 0.5}, {"knn": 0.6}))
+        >>> results = assemble_results({"encoder": {"knn": 0.9}, "pixels": {"knn": 0.6}})
+        >>> table = results_table(results)
         >>> [column.header for column in table.columns], table.row_count
-        (['accuracy, %', 'k-NN'], 3)
+        (['accuracy, %', 'k-NN'], 2)
     """
     from rich.table import Table
 
@@ -119,8 +111,7 @@ def _probe_names(results: Mapping[str, Any]) -> list[str]:
 
 
 def _present_sources(results: Mapping[str, Any]) -> list[str]:
-    probes = _probe_names(results)
-    return [source for source in _SOURCES if any(source in results[probe] for probe in probes)]
+    return list(dict.fromkeys(s for probe in _probe_names(results) for s in results[probe]))
 
 
 def _probe_title(name: str) -> str:
@@ -817,9 +808,10 @@ def _results_html(results: Mapping[str, Any]) -> str:
         css = ["", *("best" if is_best else "" for is_best in best)]
         cells = [_percent(results, probe, source) for probe in probes]
         rows.append(f"<tr>{_row([source, *cells], css=css)}</tr>")
-    if {"encoder", "pixels"} <= set(sources):
-        gains = [_gain(results[probe]) for probe in probes]
-        rows.append(f'<tr class="gain">{_row(["encoder − pixels, points", *gains])}</tr>')
+    if "encoder" in sources and len(sources) > 1:
+        raw = sources[-1]
+        gains = [_gain(results[probe], raw) for probe in probes]
+        rows.append(f'<tr class="gain">{_row([f"encoder − {raw}, points", *gains])}</tr>')
     note = ""
     if any(f"{probe}_std" in results for probe in probes):
         note = "<p>± is the standard deviation over draws of the labelled examples.</p>"
@@ -829,10 +821,10 @@ def _results_html(results: Mapping[str, Any]) -> str:
     )
 
 
-def _gain(values: Mapping[str, float]) -> str:
-    if "encoder" not in values or "pixels" not in values:
+def _gain(values: Mapping[str, float], raw: str) -> str:
+    if "encoder" not in values or raw not in values:
         return "–"
-    return f"{100 * (values['encoder'] - values['pixels']):+.1f}".replace("-", "−")
+    return f"{100 * (values['encoder'] - values[raw]):+.1f}".replace("-", "−")
 
 
 def _diagnostics_html(diagnostics: Mapping[str, Any]) -> str:

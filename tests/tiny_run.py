@@ -11,8 +11,8 @@ from lejepa_jax.resnet import ResNet
 
 RECIPE = Recipe(
     data="digits",
-    image_size=8,
     task=PretrainingConfig(
+        image_size=8,
         encoder=functools.partial(ResNet, stage_sizes=(1,), width=4, stem="small"),
         views=(digits_view(2, 8),),
         num_global=2,

@@ -12,12 +12,16 @@ import sys
 import time
 from pathlib import Path
 
+import chex
 import jax
 import numpy as np
+import optax
 import pytest
+from jax.sharding import PartitionSpec as P
 
 import train
 from configs import describe, recipes
+from lejepa_jax.vit import ViT
 from tests import tiny_run
 
 ROOT = Path(__file__).parent.parent
@@ -220,9 +224,10 @@ def test_a_loss_that_is_no_number_stops_the_run_and_overwrites_nothing(tmp_path,
         (["digits", "--devices", "3"], "global_batch must be divisible by the 3 devices, got 64"),
         (["digits", "--devices", "99"], "devices must be at most 8 here, got 99"),
         (["digits", "--data", "nowhere"], "nowhere"),
-        (["digits", "--data", "folder"], "--data-dir must name a folder of images"),
+        (["digits", "--data", "folder"], "data_dir must name a folder of images"),
         (["digits", "--data", "folder:/nowhere"], "/nowhere"),
         (["digits", "--global-batch", "4096"], "global_batch must not exceed the 1297 training"),
+        (["digits", "--microbatch", "24"], "microbatch must divide the 8 examples of a device"),
         (["digits", "--steps", "0"], "steps must be at least 1, got 0"),
         (["digits", "--warmup-steps", "20"], "warmup_steps must be below steps = 20, got 20"),
         (["digits", "--task.num-slices", "0"], "num_slices must be positive, got 0"),
@@ -312,7 +317,10 @@ def test_there_are_the_promised_recipes_and_each_says_its_command():
         json.dumps(describe(recipe))
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name != "digits"])
+ON_IMAGES = [n for n, (_, recipe) in RECIPES.items() if hasattr(recipe.task, "image_size")]
+
+
+@pytest.mark.parametrize("name", [name for name in ON_IMAGES if name != "digits"])
 def test_the_step_of_every_recipe_fits_together(name, tmp_path):
     """Trace what a run would do, on a tiny data set, without compiling it."""
     recipe = RECIPES[name][1]
@@ -325,13 +333,50 @@ def test_the_step_of_every_recipe_fits_together(name, tmp_path):
     optimiser = train.make_optimiser(recipe)
     key = jax.random.key(0)
     state = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimiser), key)
-    step = train.make_step(recipe, task, optimiser, key, None)
+    step = train.make_step(recipe, task, optimiser, key, 1, None)
     batch = splits.train.gather(np.arange(8))
     after, metrics = jax.eval_shape(step, state, batch)
     assert jax.tree.structure(after) == jax.tree.structure(state)
     chex_shapes = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), after, state)
     assert all(jax.tree.leaves(chex_shapes))
-    assert {"loss", "prediction", "sigreg", "learning_rate"} <= set(metrics)
+    assert {"loss", "gradient_norm", "learning_rate"} <= set(metrics)
+
+
+def test_micro_batches_give_the_gradient_of_the_whole_batch_in_less_memory():
+    """With an encoder that does not normalise over the batch; the projector's BatchNorm may."""
+    small = functools.partial(ViT, width=32, depth=2, num_heads=2, patch_size=2, image_size=8)
+    task = dataclasses.replace(tiny_run.RECIPE.task, encoder=small)
+    recipe = dataclasses.replace(tiny_run.RECIPE, task=task, global_batch=128)
+    splits = train.load_data(recipe)
+    built = task.build(splits, axis_name="data")
+    optimiser = optax.sgd(1.0)  # what changes is the gradient
+    key = jax.random.key(0)
+    state = train.initial_state(recipe, built, optimiser, key)
+    batch = {k: jax.numpy.asarray(v) for k, v in splits.train.gather(np.arange(128)).items()}
+    mesh = train.choose_devices(dataclasses.replace(recipe, devices=2))
+    ends, bytes_ = [], []
+    for parts in (1, 4):
+        make = functools.partial(train.make_step, recipe, built, optimiser, key, parts)
+        step = jax.shard_map(
+            make(axis_name="data"), mesh=mesh, in_specs=(P(), P("data")), out_specs=P()
+        )
+        compiled = jax.jit(step).lower(state, batch).compile()
+        ends.append(compiled(state, batch))
+        bytes_.append(compiled.memory_analysis().temp_size_in_bytes)
+    (whole, metrics), (parted, parted_metrics) = ends
+    np.testing.assert_allclose(metrics["loss"], parted_metrics["loss"], rtol=1e-5)
+    gradient = jax.tree.map(np.subtract, whole.variables.params, state.variables.params)
+    largest = max(np.abs(g).max() for g in jax.tree.leaves(gradient))
+    chex.assert_trees_all_close(parted.variables, whole.variables, atol=1e-5 * largest, rtol=1e-5)
+    assert bytes_[1] < 0.5 * bytes_[0], bytes_
+
+
+def test_a_collapse_is_reported_once(tmp_path, capsys):
+    flags = ("--task.trade-off", "0", "--learning-rate", "0.01", "--steps", "40")
+    assert run(tmp_path, *flags) == 0
+    (warning,) = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert "collapse" in warning
+    assert "--task.trade-off" in warning
 
 
 def test_only_kernels_decay():

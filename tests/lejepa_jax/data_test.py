@@ -194,7 +194,7 @@ def test_steps_end_the_iteration_wherever_it_began():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 12}, r"batch_size must not exceed the number of images \(10\), got 12"),
+        ({"batch_size": 12}, r"batch_size must not exceed the number of examples \(10\), got 12"),
         ({"batch_size": 0}, "batch_size must be a positive multiple"),
         ({"batch_size": 6, "process_count": 4}, r"multiple of process_count \(4\), got 6"),
         ({"batch_size": 4, "process_count": 2, "process_index": 2}, r"must be in \[0, 2\), got 2"),

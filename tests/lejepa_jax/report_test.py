@@ -29,9 +29,11 @@ METRICS = [
     for i in range(4)
 ]
 RESULTS = report.assemble_results(
-    {"knn": 0.98, "linear": 0.99, "few_shot_1": 0.7, "few_shot_1_std": 0.02},
-    {"knn": 0.9, "linear": 0.92, "few_shot_1": 0.5, "few_shot_1_std": 0.03},
-    {"knn": 0.97, "linear": 0.95},
+    {
+        "encoder": {"knn": 0.98, "linear": 0.99, "few_shot_1": 0.7, "few_shot_1_std": 0.02},
+        "untrained": {"knn": 0.9, "linear": 0.92, "few_shot_1": 0.5, "few_shot_1_std": 0.03},
+        "pixels": {"knn": 0.97, "linear": 0.95},
+    },
     diagnostics={"rankme": {"encoder": 4.9, "untrained": 2.0}, "sigreg_null": 1.0525},
 )
 
