@@ -2,8 +2,9 @@
 
 python train.py cifar10-small --data-dir TFDS_DIR
 
-On the 10,000 test images, one seed, 31 minutes on 2 CPU cores that did other work too: k-NN 59.0 %
-(untrained 30.2 %, pixels 36.3 %), linear 54.4 % (untrained 29.8 %).
+On the 10,000 test images, one seed, 2 CPU cores: linear 60.9 % (untrained encoder 34.1 %, pixels
+39.5 %), k-NN 56.1 % (28.7 %, 33.9 %). Training took 31 minutes beside other work (22 at the
+230 images/s of free cores), the evaluation two and a half.
 """
 
 import functools
