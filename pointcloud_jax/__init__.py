@@ -18,6 +18,7 @@ from pointcloud_jax.dasft import (
     solid_harmonics,
     spherical_bessel,
 )
+from pointcloud_jax.data import CloudSource, load
 from pointcloud_jax.dgcnn import Dgcnn, VnDgcnn
 from pointcloud_jax.dipvnet import (
     PAPER,
@@ -47,7 +48,7 @@ from pointcloud_jax.rotations import (
     rotation_about,
     rotation_angle,
 )
-from pointcloud_jax.shapes import FAMILIES, Shapes, sample_shape, shape_dataset
+from pointcloud_jax.shapes import FAMILIES, Shapes, num_parts, sample_shape, shape_dataset
 from pointcloud_jax.sphere import (
     SphereRule,
     fibonacci,
@@ -73,6 +74,7 @@ __all__ = [
     "FAMILIES",
     "PAPER",
     "Classifier",
+    "CloudSource",
     "Description",
     "Dgcnn",
     "Dipvnet",
@@ -108,11 +110,13 @@ __all__ = [
     "knn",
     "l2dp",
     "lebedev",
+    "load",
     "make_point_views",
     "matrix_to_axis_angle",
     "matrix_to_quaternion",
     "modelnet40_config",
     "normalise_radius",
+    "num_parts",
     "pair_histogram",
     "quaternion_to_matrix",
     "radial_pool",

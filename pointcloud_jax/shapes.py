@@ -116,6 +116,27 @@ def shape_dataset(key: PRNGKeyArray, per_family: int, num_points: int) -> Shapes
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *sets)
 
 
+def num_parts(family: str) -> int:
+    """Count the parts that solids of a family are made of.
+
+    Args:
+        family: One of `FAMILIES`.
+
+    Returns:
+        How many numbers `Shapes.part` goes through.
+
+    Raises:
+        ValueError: If the family is unknown.
+
+    Examples:
+        >>> num_parts("chair"), num_parts("torus")
+        (3, 1)
+    """
+    check_choice("family", family, FAMILIES)
+    surfaces = _FAMILIES[family](jnp.full(8, 0.5))
+    return 1 + max(int(np.max(surface.part)) for surface in surfaces)
+
+
 def _candidates(key: jax.Array, surface: _Surface | _Mesh, num: int):
     """Draw points uniform in the parameters; their normals are as long as the area element."""
     u, v = jax.random.uniform(key, (2, num))
