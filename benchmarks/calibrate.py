@@ -31,7 +31,7 @@ STATISTICS = (
     vcreg,
     moments,
 )
-SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+SIZES = (8, 12, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048, 4096)
 # fmt: off
 PROBABILITIES = (
     0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.035, 0.025, 0.015,
@@ -94,7 +94,7 @@ def check(num_columns):
     from lejepa_jax.gaussianity import critical_value, null_table, sigreg_p_value
 
     print(f"Type-I error, {num_columns} columns: at 5 % and at 1 %, in percent")
-    sizes = (24, 96, 400)
+    sizes = (20, 96, 400)
     print(f"{'':24}" + "".join(f"{f'n = {n}':>16}" for n in sizes))
     errors = {statistic.__name__: [] for statistic in STATISTICS}
     for size in sizes:

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
-from scipy.stats import qmc
 
 from lejepa_jax.checks import check_positive
 
 # Sobol numbers have this many binary digits.
 _SOBOL_BITS = 32
+_MAX_SOBOL_DIM = 21201  # tabled by scipy
 
 
 def unit_directions(key: PRNGKeyArray, dim: int, num: int) -> Float[Array, "{num} {dim}"]:
@@ -122,8 +122,8 @@ def sobol_directions(key: PRNGKeyArray, dim: int, num: int) -> Float[Array, "{nu
     """
     check_positive("dim", dim)
     check_positive("num", num)
-    if dim > qmc.Sobol.MAXDIM:
-        raise ValueError(f"dim must be at most {qmc.Sobol.MAXDIM}, got {dim}")
+    if dim > _MAX_SOBOL_DIM:
+        raise ValueError(f"dim must be at most {_MAX_SOBOL_DIM}, got {dim}")
     index = jnp.arange(num, dtype=jnp.uint32)
     points = jnp.zeros((num, dim), jnp.uint32)
     for bit, row in enumerate(_sobol_matrix(dim, num)):
@@ -148,6 +148,8 @@ def _sobol_matrix(dim: int, num: int) -> np.ndarray:
     The points come in Gray code order: number 2^b - 1 differs from 0 in digit b alone, and is
     therefore the row itself.
     """
+    from scipy.stats import qmc  # takes longer to import than jax
+
     sequence = qmc.Sobol(dim, scramble=False, bits=_SOBOL_BITS)
     rows = []
     for bit in range(max(num - 1, 1).bit_length()):

@@ -413,15 +413,16 @@ def on_one_device(masked):
     return jax.jit(partial(step, names))(WEIGHT, SPREAD.reshape(-1, 3), mask)
 
 
-def mesh():
-    return jax.make_mesh((NUM_DEVICES,), ("data",), axis_types=(AxisType.Auto,))
+def mesh(devices=NUM_DEVICES):
+    axis_types = (AxisType.Auto,)
+    return jax.make_mesh((devices,), ("data",), axis_types, devices=jax.devices()[:devices])
 
 
-def by_shard_map(check_vma, names, masked):
+def by_shard_map(check_vma, names, masked, devices=NUM_DEVICES):
     in_specs = (P(), P("data"), P("data") if masked else None)
     mapped = jax.shard_map(
         partial(step, names, axis_name="data"),
-        mesh=mesh(),
+        mesh=mesh(devices),
         in_specs=in_specs,
         out_specs=P(),
         check_vma=check_vma,
@@ -456,6 +457,11 @@ RUNS = {
 def test_devices_with_unequal_counts_give_the_values_and_gradients_of_one_device():
     """Every statistic, under the transform that checks most."""
     _check_equal(RUNS["shard_map"]([*UNIVARIATE, *MULTIVARIATE], masked=True), masked=True)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_fewer_devices_agree(devices):
+    _check_equal(RUNS["shard_map"](REPRESENTATIVES, masked=True, devices=devices), masked=True)
 
 
 @pytest.mark.parametrize("masked", [True, False], ids=["masked", "unmasked"])
