@@ -26,6 +26,8 @@ class PretrainingConfig(ObjectiveConfig):
     Attributes:
         image_size: Side at which images are stored and put on the devices, in pixels.
         encoder: Makes an encoder from `in_channels`, `dtype`, `axis_name` and `rngs`.
+        encoding: Handed to the encoder as `position`, such as "spherical" to a `ViT`; None leaves
+            the encoder's own.
         views: What views to make; the global ones first.
         eval_size: Side of the images the probes see, in pixels.
         eval_crop: Part of the shorter side the probes see.
@@ -42,6 +44,7 @@ class PretrainingConfig(ObjectiveConfig):
     image_size: int
     encoder: Callable[..., Any]
     views: tuple[ViewSpec, ...]
+    encoding: str | None = None
     eval_size: int = 32
     eval_crop: float = 1.0
 
@@ -148,6 +151,8 @@ def lejepa_pretraining(
     )
 
     def encoder(**options: Any) -> Any:
+        if config.encoding is not None:
+            options["position"] = config.encoding
         return config.encoder(in_channels=channels, **options)
 
     return joint_embedding(config, modality, encoder, dtype=dtype, axis_name=axis_name)
