@@ -20,6 +20,7 @@ from lejepa_jax.classification import (
     soft_targets,
 )
 from lejepa_jax.data import Splits, from_arrays
+from lejepa_jax.pretraining import PretrainingConfig
 from lejepa_jax.vit import ViT
 
 CONFIG = ClassificationConfig(
@@ -211,3 +212,19 @@ def test_bright_and_dark_are_learned_and_tested_at_two_sizes_with_and_without_we
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         dataclasses.replace(CONFIG, **options).build(splits())
+
+
+def test_pretraining_and_classification_hand_the_encoding_to_the_encoder():
+    pretraining = PretrainingConfig(
+        image_size=8, encoder=CONFIG.encoder, views=(CONFIG.view,), num_global=1
+    )
+    wider = functools.partial(CONFIG.encoder, width=24)
+    for config in (CONFIG, pretraining):
+        learned = {}
+        for encoding in ("axial", "mixed"):
+            own = dataclasses.replace(config, encoder=wider, encoding=encoding)
+            task = own.build(splits())
+            encoder = jax.eval_shape(task.init, jax.random.key(0)).params["encoder"]
+            learned[encoding] = encoder.get("position_params", {})
+        assert not learned["axial"]
+        assert learned["mixed"]["frequencies"].shape == (1, 2, 2, 6)
