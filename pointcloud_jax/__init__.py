@@ -9,6 +9,11 @@ from pointcloud_jax.augment import (
     visible_mask,
 )
 from pointcloud_jax.checks import check_points
+from pointcloud_jax.classification import (
+    ClassificationConfig,
+    classification,
+    confusion_matrix,
+)
 from pointcloud_jax.dasft import (
     dasft,
     debye_spectrum,
@@ -73,6 +78,7 @@ from pointcloud_jax.vector_neurons import (
 __all__ = [
     "FAMILIES",
     "PAPER",
+    "ClassificationConfig",
     "Classifier",
     "CloudSource",
     "Description",
@@ -95,6 +101,8 @@ __all__ = [
     "VnDgcnn",
     "ball_query",
     "check_points",
+    "classification",
+    "confusion_matrix",
     "crop_mask",
     "cut_mask",
     "dasft",

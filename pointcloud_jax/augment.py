@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from lejepa_jax.checks import check_choice, check_positive
 from pointcloud_jax import rotations
@@ -20,11 +20,19 @@ from pointcloud_jax.checks import check_points
 
 
 class PointViews(NamedTuple):
-    """Views of clouds; `normals` is None if the clouds have none."""
+    """Views of clouds.
+
+    Attributes:
+        points: What is seen.
+        normals: None if the clouds have none.
+        mask: True for points that exist.
+        index: Which point of the cloud each one is.
+    """
 
     points: Float[Array, "v b n 3"]
     normals: Float[Array, "v b n 3"] | None
     mask: Bool[Array, "v b n"]
+    index: Int[Array, "v b n"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,4 +306,6 @@ def _view(key, points, normals, exists, spec: PointViewSpec) -> PointViews:
         view = view + spec.jitter * jnp.clip(noise, -3, 3)
     if normals is not None:
         normals = place(rotations.rotate(normals.astype(jnp.float32)[chosen], turn))
-    return PointViews(place(view), normals, jnp.pad(mask, (0, spec.num_points - total)))
+    padding = (0, spec.num_points - total)
+    index = jnp.pad(jnp.where(mask, chosen, 0), padding).astype(jnp.int32)
+    return PointViews(place(view), normals, jnp.pad(mask, padding), index)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from pointcloud_jax.dipvnet import Description
 from pointcloud_jax.layers import BatchNorm, dropout, linear
 
 
@@ -73,7 +74,17 @@ class Classifier(nnx.Module):
         Raises:
             ValueError: As the encoder, and if `keys` is missing.
         """
-        x = self.encoder(points, normals=normals, mask=mask, train=train, keys=keys)
+        encoded = self.encoder(points, normals=normals, mask=mask, train=train, keys=keys)
+        return self.classify(encoded, train=train, keys=keys)
+
+    def classify(
+        self,
+        x: Float[Array, "b d"],
+        *,
+        train: bool = False,
+        keys: Key[Array, " b"] | None = None,
+    ) -> Float[Array, "b classes"]:
+        """Classify clouds by what the encoder says of them."""
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             x = jax.nn.leaky_relu(norm(layer(x), train=train), 0.2)
             if train and self.dropout_rate > 0:
@@ -160,14 +171,27 @@ class Segmenter(nnx.Module):
             ValueError: As the encoder, if `keys` is missing, and if `category` is missing or not
                 wanted.
         """
+        description = self.encoder.describe(
+            points, normals=normals, mask=mask, train=train, keys=keys
+        )
+        return self.segment(description, category=category, mask=mask, train=train, keys=keys)
+
+    def segment(
+        self,
+        description: Description,
+        *,
+        category: Int[Array, " b"] | None = None,
+        mask: Bool[Array, "b n"] | None = None,
+        train: bool = False,
+        keys: Key[Array, " b"] | None = None,
+    ) -> Float[Array, "b n parts"]:
+        """Assign points to parts by what the encoder says of them and of their clouds."""
         if (category is not None) != bool(self.num_categories):
             raise ValueError(
                 f"category must be {'given' if self.num_categories else 'left out'} with "
                 f"num_categories={self.num_categories}"
             )
-        point, cloud = self.encoder.describe(
-            points, normals=normals, mask=mask, train=train, keys=keys
-        )
+        point, cloud = description
         if category is not None and self.category is not None and self.category_norm is not None:
             chosen = self.category(jax.nn.one_hot(category, self.num_categories))
             chosen = jax.nn.leaky_relu(self.category_norm(chosen, train=train), 0.2)

@@ -53,6 +53,9 @@ def test_a_plain_view_is_a_random_subset():
             assert chosen <= {tuple(row) for row in points[index].tolist()}
     assert abs(plain.points[0] - plain.points[1]).max() > 0.1
     np.testing.assert_array_equal(plain.points, plain.normals)
+    for view in range(2):
+        found = np.take_along_axis(points, np.asarray(plain.index[view])[..., None], 1)
+        np.testing.assert_array_equal(found, plain.points[view])
 
 
 def test_a_rotated_view_keeps_distances_and_turns_normals_alike():
