@@ -156,6 +156,14 @@ def attention(
         if implementation == "cudnn":
             lowest = float(jnp.finfo(q.dtype).min) / 2
             total = jnp.maximum(total, lowest).astype(q.dtype)
+    # It wants one width for queries and values; channels of zeros change no score and no mean.
+    size = v.shape[-1]
+    if size != q.shape[-1]:
+        scale = q.shape[-1] ** -0.5 if scale is None else scale
+        width = max(size, q.shape[-1])
+        q, k, v = (
+            jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, width - x.shape[-1])]) for x in (q, k, v)
+        )
     # It promotes half-precision queries by itself, which a strict caller has switched off.
     with jax.numpy_dtype_promotion("standard"):
         out = jax.nn.dot_product_attention(  # pyright: ignore[reportCallIssue]
@@ -167,7 +175,7 @@ def attention(
             scale=scale,
             implementation=implementation,
         )
-    return out.reshape(*lead, *out.shape[1:])
+    return out.reshape(*lead, *out.shape[1:])[..., :size]
 
 
 def _flatten(x: Array, num_lead: int) -> Array:

@@ -34,6 +34,13 @@ def test_weighted_attention_is_the_weighted_mean():
     np.testing.assert_allclose(out, direct(q, k, v, both), atol=1e-5)
 
 
+@pytest.mark.parametrize("width", [3, 11])
+def test_values_may_be_narrower_or_wider_than_keys(width):
+    q, k, _ = draw(0, 5, 2, 8)
+    v = jax.random.normal(jax.random.key(3), (5, 2, width))
+    np.testing.assert_allclose(attend(q, k, v), direct(q, k, v, np.zeros(5)), atol=1e-5)
+
+
 @given(copies=st.integers(1, 4), token=st.integers(0, 4))
 def test_a_token_duplicated_at_a_fraction_of_its_weight_changes_nothing(copies, token):
     q, k, v = draw(0, 5, 2, 8)
