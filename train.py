@@ -8,20 +8,17 @@ the same command resumes it.
 import collections
 import contextlib
 import functools
-import importlib.metadata
 import io
 import itertools
 import json
-import logging
 import math
 import os
-import platform
 import re
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,28 +26,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 import rich.console
 import rich.progress
-from jax.sharding import AxisType, NamedSharding
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PRNGKeyArray
 
 from configs import Recipe, describe, recipes
+from lejepa_jax.checkpoints import Checkpoints
 from lejepa_jax.data import Splits, batches
 from lejepa_jax.microbatch import microbatched_value_and_grad
+from lejepa_jax.runs import Metrics, about, differences, list_runs, read_metrics, runs_table
+from lejepa_jax.sharding import AXES, make_mesh, parse_mesh, shardings
 from lejepa_jax.task import Batch, Task, Variables
 
 AXIS = "data"
 DEFAULT_RECIPE = "digits"
 # What may differ when a run is resumed: it changes where and how, not what is computed.
-HARMLESS = {"workdir", "data_dir", "devices", "strategy", "log_every", "checkpoint_every"} | {
-    "evaluate",
-    "max_bad_records",
-}
+HARMLESS = (
+    {"workdir", "data_dir", "devices", "mesh", "strategy", "microbatch"}
+    | {"distributed", "coordinator", "num_processes", "process_id", "heartbeat_seconds"}
+    | {"log_every", "checkpoint_every", "evaluate", "profile", "force"}
+    | {"max_bad_records", "max_skipped_steps"}
+)
 # Below this standard deviation in some direction, after warm-up, embeddings have collapsed.
 COLLAPSED = 0.1
-_logger = logging.getLogger("train")
+# Steps of a trace begin here: compiled, and with the first log line behind them.
+PROFILE_FROM = 10
 
 
 # --- command line ---------------------------------------------------------------------------------
@@ -69,7 +72,9 @@ def parse(arguments: list[str]) -> tuple[str, Recipe]:
         arguments = [DEFAULT_RECIPE, *arguments]
     name = arguments[0]
     if not name.startswith("-") and name not in found:
-        raise UsageError(f"unknown recipe {name!r}; there are {', '.join(found)}")
+        raise UsageError(
+            f"unknown recipe {name!r}; there are {', '.join(found)} (and ls, to list runs)"
+        )
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
@@ -78,7 +83,8 @@ def parse(arguments: list[str]) -> tuple[str, Recipe]:
                 args=arguments,
                 prog="train.py",
                 description="Train a recipe, on any number of devices. The same command resumes "
-                f"a run that was stopped. Without a recipe: {DEFAULT_RECIPE}.",
+                f"a run that was stopped. Without a recipe: {DEFAULT_RECIPE}. `python train.py ls "
+                "[FOLDER]` lists the runs below a folder, `show WORKDIR` tells all of one.",
             )
     except SystemExit as exit_:
         if exit_.code == 0:
@@ -115,24 +121,52 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
-def choose_devices(recipe: Recipe) -> jax.sharding.Mesh:
-    """Make the mesh; on a CPU, make as many devices as were asked for."""
-    wanted = recipe.devices
-    forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if wanted is not None and not forced:
+def join(recipe: Recipe) -> None:
+    """Find the other processes of the run, if there are to be any."""
+    if recipe.devices is not None and "host_platform_device_count" not in os.environ.get(
+        "XLA_FLAGS", ""
+    ):
+        # On a CPU, make as many devices as were asked for; nowhere else does this mean anything.
         with contextlib.suppress(RuntimeError):  # the devices are there already
-            jax.config.update("jax_num_cpu_devices", wanted)
+            share = recipe.devices // (recipe.num_processes or 1)
+            jax.config.update("jax_num_cpu_devices", max(share, 1))
+    if recipe.distributed:
+        try:
+            jax.distributed.initialize(
+                recipe.coordinator,
+                recipe.num_processes,
+                recipe.process_id,
+                heartbeat_timeout_seconds=recipe.heartbeat_seconds,
+            )
+        except (ValueError, RuntimeError) as error:
+            raise UsageError(
+                "distributed needs a cluster that JAX knows, or --coordinator HOST:PORT, "
+                f"--num-processes and --process-id: {' '.join(str(error).split())}"
+            ) from None
+
+
+def choose_devices(recipe: Recipe) -> jax.sharding.Mesh:
+    """Make the mesh of the devices of all processes."""
     available = jax.devices()
-    wanted = len(available) if wanted is None else wanted
+    sizes = None if recipe.mesh is None else parse_mesh(recipe.mesh)
+    wanted = recipe.devices or (math.prod(sizes.values()) if sizes else len(available))
+    sizes = sizes or {"data": wanted, "fsdp": 1}
+    if math.prod(sizes.values()) != wanted:
+        raise UsageError(f"mesh must have {wanted} devices, got {recipe.mesh}")
     if wanted > len(available):
         raise UsageError(f"devices must be at most {len(available)} here, got {wanted}")
+    if jax.process_count() > 1 and wanted != len(available):
+        raise UsageError(
+            f"devices must be all {len(available)} of the {jax.process_count()} processes, "
+            f"got {wanted}"
+        )
+    if sizes["fsdp"] > 1 and recipe.strategy != "jit":
+        raise UsageError(f"mesh with fsdp needs --strategy jit, got {recipe.strategy}")
     if recipe.global_batch % wanted:
         raise UsageError(
             f"global_batch must be divisible by the {wanted} devices, got {recipe.global_batch}"
         )
-    return jax.make_mesh(
-        (wanted,), (AXIS,), axis_types=(AxisType.Auto,), devices=available[:wanted]
-    )
+    return make_mesh(sizes, available[:wanted])
 
 
 def count_microbatches(recipe: Recipe, mesh: jax.sharding.Mesh) -> int:
@@ -250,7 +284,14 @@ def make_step(
             # whole gradient. The mean is right for both.
             gradient = jax.lax.pmean(gradient, axis_name)
         updates, optimiser_state = optimiser.update(gradient, train.optimiser, variables.params)
-        variables = Variables(optax.apply_updates(variables.params, updates), state)
+        # A step whose gradient is no number changes nothing but the count of steps.
+        finite = jnp.array([jnp.isfinite(g).all() for g in jax.tree.leaves(gradient)])
+        sound = finite.all() & jnp.isfinite(value)
+        variables, optimiser_state = jax.tree.map(
+            lambda new, old: jnp.where(sound, new, old),
+            (Variables(optax.apply_updates(variables.params, updates), state), optimiser_state),
+            (variables, train.optimiser),
+        )
         average = train.average
         if average is not None and recipe.average_decay is not None:
             # Young averages forget faster, or the initial weights would linger.
@@ -261,6 +302,7 @@ def make_step(
             **metrics,
             "gradient_norm": optax.tree.norm(gradient),
             "learning_rate": learning_rates(recipe)(train.step),
+            "finite_gradients": finite,
         }
         return TrainState(train.step + 1, variables, optimiser_state, average), metrics
 
@@ -273,12 +315,15 @@ class Spread(NamedTuple):
     step: Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
     place: Callable[[Mapping[str, np.ndarray]], Batch]
     place_to_evaluate: Callable[[Mapping[str, np.ndarray]], Batch]
-    replicated: NamedSharding
+    state: Any  # a sharding for each array of the state
 
 
-def spread_step(recipe: Recipe, mesh: jax.sharding.Mesh, make: Callable[..., Any]) -> Spread:
+def spread_step(
+    recipe: Recipe, mesh: jax.sharding.Mesh, like: TrainState, make: Callable[..., Any]
+) -> Spread:
     """Run the per-device step under shard_map, pmap, or as one program the compiler divides."""
-    rows, everywhere = NamedSharding(mesh, P(AXIS)), NamedSharding(mesh, P())
+    rows, everywhere = NamedSharding(mesh, P(AXES)), NamedSharding(mesh, P())
+    where = shardings(like, mesh)
 
     def place(batch: Mapping[str, np.ndarray]) -> Batch:
         return {
@@ -287,23 +332,29 @@ def spread_step(recipe: Recipe, mesh: jax.sharding.Mesh, make: Callable[..., Any
         }
 
     def place_to_evaluate(batch: Mapping[str, np.ndarray]) -> Batch:
-        # The last rows of a data set need not divide among the devices: they go to each.
+        # Every process has the whole batch. The last rows of a data set need not divide among the
+        # devices: they go to each.
         whole = len(next(iter(batch.values()))) % mesh.size == 0
-        return place(batch) if whole else jax.device_put(dict(batch), everywhere)
+        return {
+            name: jax.make_array_from_callback(
+                np.shape(array), rows if whole else everywhere, np.asarray(array).__getitem__
+            )
+            for name, array in batch.items()
+        }
 
     if recipe.strategy == "shard_map":
         mapped = jax.shard_map(
             make(axis_name=AXIS), mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P()
         )
-        return Spread(jax.jit(mapped, donate_argnums=0), place, place_to_evaluate, everywhere)
+        return Spread(jax.jit(mapped, donate_argnums=0), place, place_to_evaluate, where)
     if recipe.strategy == "jit":
         step = jax.jit(
             make(axis_name=None),
-            in_shardings=(everywhere, rows),
-            out_shardings=everywhere,
+            in_shardings=(where, rows),
+            out_shardings=(where, everywhere),
             donate_argnums=0,
         )
-        return Spread(step, place, place_to_evaluate, everywhere)
+        return Spread(step, place, place_to_evaluate, where)
 
     mapped = jax.pmap(
         make(axis_name=AXIS),
@@ -316,142 +367,7 @@ def spread_step(recipe: Recipe, mesh: jax.sharding.Mesh, make: Callable[..., Any
     def split(batch: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
         return {k: np.reshape(v, (mesh.size, -1, *np.shape(v)[1:])) for k, v in batch.items()}
 
-    return Spread(mapped, split, place_to_evaluate, everywhere)
-
-
-# --- the run's folder -----------------------------------------------------------------------------
-
-
-class Metrics:
-    """Rows of numbers, in `metrics.jsonl` and for TensorBoard."""
-
-    def __init__(self, workdir: Path, first_step: int):
-        from tensorboardX import SummaryWriter
-
-        self.path = workdir / "metrics.jsonl"
-        # Steps after the checkpoint are about to be made, and written, again.
-        kept = [row for row in self.rows() if row["step"] <= first_step]
-        replacement = self.path.with_suffix(".new")
-        replacement.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        replacement.replace(self.path)
-        self.file = self.path.open("a", buffering=1)
-        self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step)
-
-    def rows(self) -> list[dict[str, float]]:
-        """Read all rows; the last line may be torn if the machine died."""
-        rows = []
-        if self.path.exists():
-            for line in self.path.read_text().splitlines():
-                with contextlib.suppress(json.JSONDecodeError):
-                    rows.append(json.loads(line))
-        return rows
-
-    def write(self, row: dict[str, float]) -> None:
-        """Add a row."""
-        self.file.write(json.dumps(row) + "\n")
-        for name, value in row.items():
-            if name != "step":
-                self.board.add_scalar(name, value, int(row["step"]))
-
-    def close(self) -> None:
-        """Flush and close both."""
-        self.file.close()
-        self.board.close()
-
-
-class Checkpoints:
-    """State, position in the data and configuration of a run: the newest 3 and the best.
-
-    The best is the one with the lowest mean loss since the checkpoint before it.
-    """
-
-    def __init__(self, workdir: Path):
-        keep = ocp.checkpoint_managers
-        self.manager = ocp.CheckpointManager(
-            (workdir / "checkpoints").absolute(),
-            options=ocp.CheckpointManagerOptions(
-                # Without best_fn the metrics, by which BestN chooses, would not be written.
-                best_fn=_mean_loss,
-                best_mode="min",
-                preservation_policy=keep.AnyPreservationPolicy(
-                    [
-                        keep.LatestN(3),
-                        keep.BestN(get_metric_fn=_mean_loss, reverse=True, n=1),
-                    ]
-                ),
-            ),
-        )
-
-    def newest(self) -> int | None:
-        """Step of the newest checkpoint."""
-        return self.manager.latest_step()
-
-    def save(self, state: TrainState, data: Any, config: dict[str, Any], loss: float) -> None:
-        """Write in the background; the state may be donated to the next step at once."""
-        step = int(state.step)
-        if step in self.manager.all_steps():
-            return
-        self.manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state._asdict()),
-                data=ocp.args.JsonSave(data),
-                config=ocp.args.JsonSave(config),
-            ),
-            metrics={"loss": loss},
-        )
-
-    def configuration(self, step: int) -> dict[str, Any]:
-        """Read the configuration a checkpoint was made with."""
-        return self.manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))[
-            "config"
-        ]
-
-    def restore(self, step: int, like: TrainState) -> tuple[TrainState, Any]:
-        """Read the state, onto the devices of `like`, and the position in the data."""
-        restored = self.manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(like._asdict()), data=ocp.args.JsonRestore()
-            ),
-        )
-        return TrainState(**restored["state"]), restored["data"]
-
-    def close(self) -> None:
-        """Wait until everything is on disk."""
-        self.manager.wait_until_finished()
-        self.manager.close()
-
-
-def _mean_loss(metrics: Mapping[str, float]) -> float:
-    return metrics["loss"]
-
-
-def differences(old: Any, new: Any, harmless: set[str], path: str = "") -> Iterator[str]:
-    """Name what two configurations do not share, harmless fields left out."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in sorted(old.keys() | new.keys()):
-            inner = f"{path}.{name}".lstrip(".")
-            if inner not in harmless:
-                yield from differences(old.get(name), new.get(name), harmless, inner)
-    elif old != new:
-        yield f"{path} was {old}, is {new}"
-
-
-def about(name: str, recipe: Recipe, command: str) -> dict[str, Any]:
-    """Describe the run, for a person who finds its folder."""
-    packages = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-    return {
-        "recipe": name,
-        "command": command,
-        "config": describe(recipe),
-        "versions": {
-            "python": platform.python_version(),
-            **{package: importlib.metadata.version(package) for package in packages},
-        },
-        "devices": [device.device_kind for device in jax.devices()],
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count()},
-    }
+    return Spread(mapped, split, place_to_evaluate, where)
 
 
 # --- loop -----------------------------------------------------------------------------------------
@@ -462,18 +378,30 @@ class NonFiniteLossError(RuntimeError):
 
 
 class Stop:
-    """Set by the first SIGTERM or Ctrl-C; the second ends the process at once."""
+    """Set by the first SIGTERM or Ctrl-C; the second ends the process at once.
+
+    With several processes JAX listens for SIGTERM itself, and they agree on the step to stop at.
+    """
 
     def __init__(self):
         self.signal: int | None = None
 
     def __enter__(self) -> "Stop":
-        self._before = {s: signal.signal(s, self._ask) for s in (signal.SIGTERM, signal.SIGINT)}
+        listened = {signal.SIGINT}
+        if jax.process_count() == 1:
+            listened.add(signal.SIGTERM)
+        self._before = {s: signal.signal(s, self._ask) for s in listened}
         return self
 
     def _ask(self, number: int, frame: Any) -> None:
         self.signal = number
         signal.signal(number, signal.SIG_DFL)
+
+    def asked(self, step: int) -> bool:
+        """Whether to stop after this step; the same answer in all processes."""
+        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+            self.signal = signal.SIGTERM
+        return self.signal is not None
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
@@ -483,36 +411,35 @@ class Stop:
 class Progress:
     """A live line in a terminal, plain lines in a file."""
 
-    def __init__(self, console: rich.console.Console, first_step: int, steps: int):
+    def __init__(self, console: rich.console.Console, steps: int):
         self.console = console
         self.steps = steps
-        self.warned: set[str] = set()
+        self.warned: set[str | None] = set()
         self.bar = None
-        if console.is_terminal:
-            columns = rich.progress
-            self.bar = columns.Progress(
-                columns.TextColumn("{task.completed}/{task.total}"),
-                columns.BarColumn(bar_width=20),
-                columns.TextColumn("{task.description}"),
-                columns.TextColumn("left"),
-                columns.TimeRemainingColumn(),
-                console=console,
-            )
-            self.line = self.bar.add_task("compiling", total=steps, completed=first_step)
 
-    def __enter__(self) -> "Progress":
-        if self.bar is not None:
-            self.bar.start()
-        return self
+    @contextlib.contextmanager
+    def live(self, first_step: int):
+        """Show a line that moves, if there is a terminal."""
+        if not self.console.is_terminal:
+            yield
+            return
+        columns = rich.progress
+        self.bar = columns.Progress(
+            columns.TextColumn("{task.completed}/{task.total}"),
+            columns.BarColumn(bar_width=20),
+            columns.TextColumn("{task.description}"),
+            columns.TextColumn("left"),
+            columns.TimeRemainingColumn(),
+            console=self.console,
+        )
+        self.line = self.bar.add_task("compiling", total=self.steps, completed=first_step)
+        with self.bar:
+            yield
 
-    def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def warn(self, about: str, text: str) -> None:
-        """Print a warning, the first time that it is about this."""
-        if about not in self.warned:
-            self.warned.add(about)
+    def warn(self, text: str, once: str | None = None) -> None:
+        """Print a warning; with a subject, the first one about it alone."""
+        if once is None or once not in self.warned:
+            self.warned.add(once)
             self.console.print(f"warning: {text}", highlight=False)
 
     def show(self, row: dict[str, float]) -> None:
@@ -539,6 +466,7 @@ class Progress:
 def fit(
     recipe: Recipe,
     config: dict[str, Any],
+    workdir: Path,
     state: TrainState,
     spread: Spread,
     data: Any,
@@ -549,65 +477,146 @@ def fit(
 ) -> TrainState:
     """Train from the step of `state` to the last, or until asked to stop."""
     pending: collections.deque[tuple[int, dict[str, jax.Array]]] = collections.deque()
+    paths = jax.tree_util.tree_leaves_with_path(state.variables.params)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
     losses: list[float] = []
     last: dict[str, float] = {}
-    since, since_step, waited = time.perf_counter(), int(state.step), 0.0
+    skipped, in_a_row = 0, 0
+    first_step = int(state.step)
+    since, since_step, waited = time.perf_counter(), first_step, 0.0
+    compiled: float | None = None
 
     def settle(keep: int) -> None:
         """Look at finished steps, all but the newest `keep`, so that the devices never wait."""
-        nonlocal last, since, since_step, waited
+        nonlocal last, since, since_step, waited, skipped, in_a_row
         while len(pending) > keep:
             step, values = pending.popleft()
+            finite = np.asarray(values.pop("finite_gradients"))
             row = {name: float(value) for name, value in values.items()}
-            if not math.isfinite(row["loss"]):
-                newest = checkpoints.newest()
-                back = "there is no checkpoint yet" if newest is None else f"step {newest} is kept"
-                raise NonFiniteLossError(
-                    f"the loss is {row['loss']} at step {step}; last finite metrics: "
-                    f"{json.dumps(last) if last else 'none'}; {back}"
-                )
-            losses.append(row["loss"])
-            last = {"step": step, **row}
-            if step % recipe.log_every == 0 or step == recipe.steps:
+            if math.isfinite(row["loss"]) and finite.all():
+                in_a_row = 0
+                losses.append(row["loss"])
+                last = {"step": step, **row}
+            else:
+                skipped, in_a_row = skipped + 1, in_a_row + 1
+                what = diagnose(row, finite, names)
+                progress.warn(f"step {step} is skipped: {what}", once="skipped")
+                if in_a_row > recipe.max_skipped_steps:
+                    newest = checkpoints.newest()
+                    back = (
+                        "there is no checkpoint yet" if newest is None else f"step {newest} is kept"
+                    )
+                    raise NonFiniteLossError(
+                        f"{what} at step {step}, the last of {in_a_row} steps without a finite "
+                        f"gradient; last finite metrics: {json.dumps(last) if last else 'none'}; "
+                        f"{back}"
+                    )
+            if last and (step % recipe.log_every == 0 or step == recipe.steps):
                 seconds = time.perf_counter() - since
                 done = max(step - since_step, 1)
-                last |= {
+                row = last | {
+                    "step": step,
                     "images_per_second": recipe.global_batch * done / seconds,
                     "seconds_per_step": seconds / done,
                     "data_wait": waited / seconds,
+                    "skipped_steps": skipped,
+                    "compile_seconds": compiled or 0.0,
+                    **device_bytes(),
                 }
                 since, since_step, waited = time.perf_counter(), step, 0.0
-                metrics.write(last)
-                progress.show(last)
-                if step > recipe.warmup_steps and last.get("embedding_std", 1) < COLLAPSED:
+                metrics.write(row)
+                progress.show(row)
+                if step > recipe.warmup_steps and row.get("embedding_std", 1) < COLLAPSED:
                     progress.warn(
-                        "collapsed",
                         f"embeddings collapse: at step {step} their standard deviation falls to "
-                        f"{last['embedding_std']:.2g}, where SIGReg has almost no gradient; raise "
+                        f"{row['embedding_std']:.2g}, where SIGReg has almost no gradient; raise "
                         "--task.trade-off or lower --learning-rate",
+                        once="collapsed",
                     )
 
-    def save(state: TrainState) -> None:
+    def save(step: int, state: TrainState) -> None:
         settle(keep=0)  # so that nothing non-finite is ever saved
         mean_loss = sum(losses) / max(len(losses), 1)
-        checkpoints.save(state, data.get_state(), config, mean_loss)
+        checkpoints.save(step, state._asdict(), data.get_state(), config, loss=mean_loss)
         losses.clear()
 
     # The order matters: the state of step s and the position in the data after s batches are saved
     # together, before the iterator moves on.
-    for step in range(int(state.step) + 1, recipe.steps + 1):
+    for step in range(first_step + 1, recipe.steps + 1):
+        if recipe.profile and step == first_step + PROFILE_FROM:
+            jax.profiler.start_trace(str(workdir / "profile"))
         asked = time.perf_counter()
         batch = spread.place(next(data))
         waited += time.perf_counter() - asked
+        asked = time.perf_counter()
         state, values = spread.step(state, batch)
+        if compiled is None:  # the call returns once the program is there, before it has run
+            compiled = time.perf_counter() - asked
         pending.append((step, values))
         settle(keep=2)
-        if stop.signal is not None or step % recipe.checkpoint_every == 0 or step == recipe.steps:
-            save(state)
-        if stop.signal is not None:
+        if recipe.profile and step == first_step + PROFILE_FROM + recipe.profile - 1:
+            jax.block_until_ready(values)
+            jax.profiler.stop_trace()
+        stopping = stop.asked(step)
+        if stopping or step % recipe.checkpoint_every == 0 or step == recipe.steps:
+            save(step, state)
+        if stopping:
             break
     settle(keep=0)
     return state
+
+
+def diagnose(row: Mapping[str, float], finite: np.ndarray, names: list[str]) -> str:
+    """Say which terms and which layers are no numbers."""
+    terms = [f"{name} is {value}" for name, value in row.items() if not math.isfinite(value)]
+    terms = [term for term in terms if not term.startswith("gradient_norm")]
+    bad = [name for name, good in zip(names, finite, strict=True) if not good]
+    where = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
+    layers = f"no finite gradient in {len(bad)} of {len(names)} arrays" + (
+        f" ({where})" if bad else ""
+    )
+    return "; ".join([*sorted(terms, key=lambda t: not t.startswith("loss")), layers])
+
+
+def device_bytes() -> dict[str, float]:
+    """Most memory a device has had in use, where devices say."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    peak = stats.get("peak_bytes_in_use")
+    return {} if peak is None else {"device_bytes": float(peak)}
+
+
+def resumable(recipe: Recipe, workdir: Path, checkpoints: Checkpoints) -> None:
+    """Refuse to go on with a run of another configuration."""
+    old = checkpoints.configuration()
+    if old is None:
+        return
+    evaluation_only = getattr(recipe.task, "evaluation_only", ())
+    harmless = HARMLESS | {f"task.{field}" for field in evaluation_only}
+    found = list(differences(old, describe(recipe), harmless))
+    if found and not recipe.force:
+        raise UsageError(
+            f"{workdir} holds a run with another configuration ({'; '.join(found)}); "
+            "choose another --workdir, or --force to go on with this one"
+        )
+
+
+def look(arguments: list[str]) -> int:
+    """`ls [FOLDER]` and `show WORKDIR`: what runs there are, and all about one."""
+    console = rich.console.Console(soft_wrap=True)
+    command, *rest = arguments
+    folder = Path(rest[0]) if rest else Path("runs")
+    if len(rest) > 1 or (command == "show" and not rest) or not folder.is_dir():
+        raise UsageError(f"{command} wants a folder that exists, got {' '.join(rest) or folder}")
+    runs = list_runs(folder)
+    if not runs:
+        raise UsageError(f"{folder} holds no runs")
+    if command == "ls":
+        console.print(runs_table(runs))
+        return 0
+    for run in runs:
+        console.print(runs_table([run]))
+        console.print_json(data={**run.about, "results": run.results})
+    return 0
 
 
 def main(arguments: list[str]) -> int:
@@ -615,8 +624,14 @@ def main(arguments: list[str]) -> int:
     console = rich.console.Console(soft_wrap=True)
     command = shlex.join(["python", "train.py", *arguments])
     try:
+        if arguments[:1] in (["ls"], ["show"]):
+            return look(arguments)
         name, recipe = parse(arguments)
         keep_compiled_programs()
+        join(recipe)
+        first = jax.process_index() == 0
+        if not first:
+            console = rich.console.Console(quiet=True)
         mesh = choose_devices(recipe)
         num_microbatches = count_microbatches(recipe, mesh)
         splits = load_data(recipe)
@@ -625,86 +640,104 @@ def main(arguments: list[str]) -> int:
         optimiser = make_optimiser(recipe)
         # One key for the weights, one for the steps, one for the probes.
         init_key, step_key, probe_key = jax.random.split(jax.random.key(recipe.seed), 3)
-        spread = spread_step(
-            recipe,
-            mesh,
-            functools.partial(make_step, recipe, task, optimiser, step_key, num_microbatches),
-        )
-        jax.eval_shape(functools.partial(initial_state, recipe, task, optimiser), init_key)
+        make = functools.partial(make_step, recipe, task, optimiser, step_key, num_microbatches)
+        make_state = functools.partial(initial_state, recipe, task, optimiser)
+        spread = spread_step(recipe, mesh, jax.eval_shape(make_state, init_key), make)
         workdir = Path(recipe.workdir or f"runs/{name}")
         workdir.mkdir(parents=True, exist_ok=True)
-        checkpoints = Checkpoints(workdir)
-        newest = checkpoints.newest()
-        if newest is not None:
-            evaluation_only = getattr(recipe.task, "evaluation_only", ())
-            harmless = HARMLESS | {f"task.{field}" for field in evaluation_only}
-            old = checkpoints.configuration(newest)
-            found = list(differences(old, describe(recipe), harmless))
-            if found:
-                raise UsageError(
-                    f"{workdir} holds a run with another configuration ({'; '.join(found)}); "
-                    "choose another --workdir"
-                )
+        progress = Progress(console, recipe.steps)
+        checkpoints = Checkpoints(workdir, progress.warn)
+        resumable(recipe, workdir, checkpoints)
+
+        # Resume. The order matters: make the state, so that its shapes and places are known; read
+        # the checkpoint into it; move the data to the batch after the last one that was used.
+        init = jax.jit(make_state, out_shardings=spread.state)
+        state = init(init_key)
+        data = batches(
+            splits.train,
+            batch_size=recipe.global_batch,
+            seed=recipe.seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        restored = checkpoints.restore(state._asdict())
+        if restored is not None:
+            state = TrainState(**restored[0])
+            data.set_state(restored[1])
+        first_step = int(state.step)
+        config = describe(recipe)
+        if first:
+            told = json.dumps(about(name, command, config, recipe.steps), indent=2)
+            (workdir / "run.json").write_text(told)
+        metrics = Metrics(workdir if first else None, first_step, progress.warn)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
-    # Resume. The order matters: make the state, so that its shapes and places are known; read the
-    # checkpoint into it; move the data to the batch after the last one that was used.
-    init = jax.jit(
-        functools.partial(initial_state, recipe, task, optimiser), out_shardings=spread.replicated
-    )
-    state = init(init_key)
-    untrained = jax.tree.map(np.asarray, state.variables)
-    data = batches(splits.train, batch_size=recipe.global_batch, seed=recipe.seed)
-    if newest is not None:
-        state, position = checkpoints.restore(newest, state)
-        data.set_state(position)
-    config = describe(recipe)
-    (workdir / "run.json").write_text(json.dumps(about(name, recipe, command), indent=2))
-
+    processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     console.print(
         f"{name}: {len(splits.train):,} examples to train on, {len(splits.test):,} held out; "
-        f"{mesh.size} {mesh.devices.flat[0].device_kind} device{'s' * (mesh.size > 1)}, "
+        f"{mesh.size} {mesh.devices.flat[0].device_kind} device{'s' * (mesh.size > 1)}{processes}, "
         f"{recipe.strategy}, {recipe.precision}; "
-        + (f"resuming at step {newest}" if newest is not None else f"{recipe.steps} steps")
+        + (f"resuming at step {first_step}" if restored else f"{recipe.steps} steps")
         + f"; kept in {workdir}",
         highlight=False,
     )
-    metrics = Metrics(workdir, int(state.step))
     try:
-        with Stop() as stop, Progress(console, int(state.step), recipe.steps) as progress:
-            state = fit(recipe, config, state, spread, data, metrics, checkpoints, progress, stop)
+        with Stop() as stop, progress.live(first_step):
+            state = fit(
+                recipe,
+                config,
+                workdir,
+                state,
+                spread,
+                data,
+                metrics,
+                checkpoints,
+                progress,
+                stop,
+            )
     except NonFiniteLossError as error:
         print(f"error: {error}; nothing was overwritten in {workdir}", file=sys.stderr)
         return 1
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        # Leaving, JAX waits for the others and says whose heartbeat has stopped.
+        print(
+            f"error: process {jax.process_index()} lost another one "
+            f"({str(error).splitlines()[0]}); JAX names it below. Start all again with the same "
+            "command",
+            file=sys.stderr,
+            flush=True,
+        )
+        return 1
     finally:
-        checkpoints.close()
+        written = checkpoints.close()
         metrics.close()
     if stop.signal is not None and int(state.step) < recipe.steps:
+        if not written:
+            return 1
         console.print(f"stopped and saved at step {int(state.step)}; resume with: {command}")
         return 0 if stop.signal == signal.SIGTERM else 128 + stop.signal
     for record in itertools.islice(splits.train.bad_records, 20):
         console.print(f"skipped {record.name}: {record.reason}")
 
-    # Evaluate.
+    # Evaluate. The untrained variables are made once more: keeping them would cost their memory.
     if not recipe.evaluate:
-        return 0
+        return 0 if written else 1
     variables = state.variables if state.average is None else state.average
     evaluation = task.evaluate(
-        probe_key,
-        variables,
-        jax.device_put(Variables(*untrained), spread.replicated),
-        splits,
-        spread.place_to_evaluate,
+        probe_key, variables, init(init_key).variables, splits, spread.place_to_evaluate
     )
-    (workdir / "results.json").write_text(json.dumps(evaluation.results, indent=2))
-    report = evaluation.write_report(
-        workdir / "report.html", f"LeJEPA on {splits.name}", config, metrics.rows()
-    )
-    console.print(evaluation.table)
-    console.print(f"report: {report}", highlight=False)
-    return 0
+    if first:
+        (workdir / "results.json").write_text(json.dumps(evaluation.results, indent=2))
+        report = evaluation.write_report(
+            workdir / "report.html", f"LeJEPA on {splits.name}", config, read_metrics(workdir)
+        )
+        console.print(evaluation.table)
+        console.print(f"report: {report}", highlight=False)
+    return 0 if written else 1
 
 
 if __name__ == "__main__":

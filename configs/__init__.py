@@ -42,12 +42,23 @@ class Recipe:
         holdout: `validation` evaluates on a part of the training data instead of the test data.
         max_bad_records: Unreadable examples that are skipped before the run stops.
         workdir: Where the run is kept; runs/NAME by default. An existing one is resumed.
-        devices: Number of devices; all by default. On a CPU, as many are made.
+        devices: Number of devices, over all processes; all by default. On a CPU, as many are made.
+        mesh: How devices are laid out: `data=2,fsdp=4` divides the batch by 8, and large parameters
+            and their moments by 4 (with the strategy jit). By default, all along data.
         strategy: How the step is spread over devices; all give the same losses.
         precision: Type in which the networks compute; parameters and statistics are float32.
         log_every: Steps from one line of the log to the next.
         checkpoint_every: Steps from one checkpoint to the next; the newest 3 and the best are kept.
         evaluate: Run the probes and write the report at the end.
+        max_skipped_steps: Steps in a row whose gradient is no number, and that therefore change
+            nothing, before the run stops.
+        profile: Steps to trace, for TensorBoard or Perfetto, in WORKDIR/profile.
+        force: Go on with a run although its configuration was another.
+        distributed: Be one of many processes; SLURM, Open MPI, Kubernetes and TPU pods are known.
+        coordinator: Elsewhere, HOST:PORT of the first process.
+        num_processes: Elsewhere, how many there are.
+        process_id: Elsewhere, which this is.
+        heartbeat_seconds: Silence of a process after which the others stop.
     """
 
     data: str
@@ -68,17 +79,27 @@ class Recipe:
     max_bad_records: int = 0
     workdir: str | None = None
     devices: int | None = None
+    mesh: str | None = None
     strategy: Strategy = "shard_map"
     precision: Precision = "float32"
     log_every: int = 10
     checkpoint_every: int = 200
     evaluate: bool = True
+    max_skipped_steps: int = 5
+    profile: int = 0
+    force: bool = False
+    distributed: bool = False
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+    heartbeat_seconds: int = 60
 
     def __post_init__(self):
         for name in ("steps", "global_batch", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("warmup_steps", "weight_decay", "seed", "max_bad_records"):
+        not_negative = ("warmup_steps", "weight_decay", "seed", "max_bad_records")
+        for name in (*not_negative, "max_skipped_steps", "profile"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not self.learning_rate > 0:
@@ -87,7 +108,7 @@ class Recipe:
             raise ValueError(
                 f"warmup_steps must be below steps = {self.steps}, got {self.warmup_steps}"
             )
-        for name in ("devices", "microbatch"):
+        for name in ("devices", "microbatch", "num_processes", "heartbeat_seconds"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")

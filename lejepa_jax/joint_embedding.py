@@ -28,7 +28,7 @@ from lejepa_jax.probes import probe_suite
 from lejepa_jax.projector import Projector
 from lejepa_jax.report import assemble_results, results_table, write_report
 from lejepa_jax.sigreg import paper_epps_pulley, slice_statistics
-from lejepa_jax.task import Batch, Evaluation, Task, Variables
+from lejepa_jax.task import Batch, Evaluation, Task, Variables, fetch
 
 Place = Callable[[Mapping[str, np.ndarray]], Batch]
 #: What an encoder takes: an array, examples first, or a pytree of them.
@@ -253,7 +253,8 @@ def joint_embedding(
             keep = batch.pop("mask")
             placed = place(batch)
             encoded = *see(variables, seen[condition](placed)), raw(placed)
-            rows.append([np.asarray(a)[keep] for a in (*encoded, batch["label"], batch["index"])])
+            encoded = *map(fetch, encoded), batch["label"], batch["index"]
+            rows.append([array[keep] for array in encoded])
             wanted -= len(rows[-1][0])
             if wanted <= 0:
                 break
@@ -323,11 +324,14 @@ def joint_embedding(
 
     def patch_maps(variables: Variables, source: Source, index: np.ndarray):
         """Patch features of a few examples, if the encoder has any."""
-        network = model(*variables)
-        if not hasattr(network.encoder, "patch_features"):
+        if not hasattr(model(*variables).encoder, "patch_features"):
             return None
-        batch = {name: jnp.asarray(array) for name, array in source.gather(index).items()}
-        return np.asarray(network.encoder.patch_features(next(iter(seen.values()))(batch)))
+
+        @jax.jit
+        def patches(variables: Variables, batch: Batch) -> Array:
+            return model(*variables).encoder.patch_features(next(iter(seen.values()))(batch))
+
+        return fetch(patches(variables, source.gather(index)))
 
     return Task(init, encode, loss, evaluate)
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -105,3 +106,21 @@ class TaskConfig(Protocol):
     def build(self, splits: Splits, *, dtype: DTypeLike, axis_name: str | None) -> Task:
         """Make the task for a data set, a compute type and a mapped axis."""
         ...
+
+
+def fetch(array: Array) -> np.ndarray:
+    """Bring an array to the host, from wherever its parts are.
+
+    Args:
+        array: An array, maybe spread over devices of several processes, all of which ask for it.
+
+    Returns:
+        The whole of it, in every process.
+
+    Examples:
+        >>> fetch(jax.numpy.ones(2))
+        array([1., 1.], dtype=float32)
+    """
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))

@@ -174,7 +174,7 @@ def test_the_newest_three_and_the_best_checkpoint_are_kept(tmp_path):
     for step, loss in enumerate([5.0, 4.0, 1.0, 3.0, 2.0, 6.0, 7.0]):
         weights = train.Variables({"w": jax.numpy.full(2, float(step))}, {})
         state = train.TrainState(jax.numpy.int32(step), weights, (), None)
-        checkpoints.save(state, {"next_index": step}, {}, loss)
+        checkpoints.save(step, state._asdict(), {"next_index": step}, {}, loss=loss)
     checkpoints.close()
     assert set(train.Checkpoints(tmp_path).manager.all_steps()) == {2, 4, 5, 6}
 
@@ -194,24 +194,32 @@ def test_another_configuration_does_not_touch_the_run(tmp_path, capsys):
     assert "learning_rate was 0.001, is 0.5" in message
     assert message.count("\n") == 1
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    # with --force it goes on
+    assert run(tmp_path, "--steps", "14", "--learning-rate", "0.5", "--force") == 0
+    assert rows(tmp_path)[-1]["step"] == 14
     # what changes the log or the evaluation alone is no other configuration
-    assert run(tmp_path, "--steps", "12", "--log-every", "5", "--task.eval-batch", "50") == 0
+    flags = ("--learning-rate", "0.5", "--log-every", "5", "--task.eval-batch", "50")
+    assert run(tmp_path, "--steps", "14", *flags) == 0
 
 
 # --- what can go wrong ----------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_overwrites_nothing(tmp_path, capsys):
+def test_losses_that_are_no_numbers_stop_the_run_and_overwrite_nothing(tmp_path, capsys):
+    flags = ("--learning-rate", "1e30", "--warmup-steps", "8", "--max-skipped-steps", "2")
     with jax.debug_nans(False):
-        code = run(tmp_path, "--learning-rate", "1e30", "--warmup-steps", "8")
+        code = run(tmp_path, *flags)
     assert code == 1
-    message = capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "is skipped: loss is" in captured.out
     found = re.search(
-        r"the loss is (nan|inf) at step (\d+); last finite metrics: (\{.*\})", message
+        r"loss is (nan|inf); .*no finite gradient in \d+ of \d+ arrays \(encoder/.* at step (\d+), "
+        r"the last of 3 steps without a finite gradient; last finite metrics: (\{.*\})",
+        captured.err,
     )
-    assert found, message
+    assert found, captured.err
     last = json.loads(found.group(3))
-    assert last["step"] == int(found.group(2)) - 1
+    assert last["step"] == int(found.group(2)) - 3
     newest = train.Checkpoints(tmp_path).newest()
     assert newest is None or newest < int(found.group(2))
     assert all(np.isfinite(row["loss"]) for row in rows(tmp_path))
@@ -333,7 +341,7 @@ def test_the_step_of_every_recipe_fits_together(name, tmp_path):
     optimiser = train.make_optimiser(recipe)
     key = jax.random.key(0)
     state = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimiser), key)
-    step = train.make_step(recipe, task, optimiser, key, 1, None)
+    step = train.make_step(recipe, task, optimiser, key, 1, axis_name=None)
     batch = splits.train.gather(np.arange(8))
     after, metrics = jax.eval_shape(step, state, batch)
     assert jax.tree.structure(after) == jax.tree.structure(state)
