@@ -11,12 +11,14 @@ import functools
 import io
 import itertools
 import json
+import logging
 import math
 import os
 import re
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -419,7 +421,21 @@ class Progress:
 
     @contextlib.contextmanager
     def live(self, first_step: int):
-        """Show a line that moves, if there is a terminal."""
+        """Show a line that moves, if there is a terminal; errors of threads get a line, too."""
+
+        def warn_of_thread(failed: threading.ExceptHookArgs) -> None:
+            name = failed.thread.name if failed.thread else "a thread"
+            self.warn(f"{name} ended: {failed.exc_value}", once=name)
+
+        before, threading.excepthook = threading.excepthook, warn_of_thread
+        try:
+            with self._bar(first_step):
+                yield
+        finally:
+            threading.excepthook = before
+
+    @contextlib.contextmanager
+    def _bar(self, first_step: int):
         if not self.console.is_terminal:
             yield
             return
@@ -623,6 +639,8 @@ def main(arguments: list[str]) -> int:
     """Run the program; returns its exit code."""
     console = rich.console.Console(soft_wrap=True)
     command = shlex.join(["python", "train.py", *arguments])
+    # Orbax logs the trace of a failed write; it is reported in a line where it is caught.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         if arguments[:1] in (["ls"], ["show"]):
             return look(arguments)

@@ -7,6 +7,8 @@ here. Nothing that cannot be read is ever deleted; it is set aside.
 
 import json
 import logging
+import os
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -284,6 +286,9 @@ def _is_json(path: Path) -> bool:
 
 
 def _line(error: BaseException) -> str:
-    """The first line of what an error says, which with tensorstore may be a hundred."""
+    """What the system said, or the first line of an error, which with tensorstore may be of 100."""
+    system = re.search(r"os_error_code='?(\d+)", str(error))
+    if system:
+        return os.strerror(int(system[1]))
     text = str(error).strip().splitlines()
     return (text[0][:160] if text else "") or type(error).__name__

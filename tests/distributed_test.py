@@ -1,0 +1,206 @@
+"""One curve from many processes, any mesh and any change of both; the processes are real."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import train
+from lejepa_jax import sharding
+from tests import tiny_run
+from tests.train_test import (
+    ROOT,
+    compilation_cache,  # noqa: F401
+    lenient,  # noqa: F401
+    losses,
+    reference_curve,  # noqa: F401
+    rows,
+    run,
+    tiny,  # noqa: F401
+    wait_for_steps,
+)
+
+
+def start_all(workdir, count, *flags):
+    """Start the processes of one run, two devices each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    common = ["--workdir", str(workdir), "--devices", str(2 * count), "--distributed"]
+    common += ["--coordinator", f"localhost:{port}", "--num-processes", str(count), *flags]
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.tiny_run", *common, "--process-id", str(number)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(count)
+    ]
+
+
+def finish(processes, timeout=300):
+    outputs = [process.communicate(timeout=timeout)[0] for process in processes]
+    return [process.returncode for process in processes], outputs
+
+
+def assert_same_curve(workdir, expected):
+    curve = np.array(losses(workdir))
+    assert curve.shape == expected.shape
+    np.testing.assert_allclose(curve[:, :4], expected[:, :4], rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_processes_give_the_curve_of_one(count, reference_curve, tmp_path):  # noqa: F811
+    codes, outputs = finish(start_all(tmp_path, count))
+    assert codes == [0] * count, outputs
+    assert f"{2 * count} cpu devices of {count} processes" in outputs[0]
+    assert all("loss" not in output for output in outputs[1:])  # one of them speaks
+    assert_same_curve(tmp_path, reference_curve)
+
+
+@pytest.mark.slow
+def test_processes_evaluate_together_as_one_does(tmp_path):
+    flags = ("--evaluate",)
+    codes, outputs = finish(start_all(tmp_path / "two", 2, *flags))
+    assert codes == [0, 0], outputs
+    assert run(tmp_path / "one", *flags) == 0
+    two, one = (
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("two", "one")
+    )
+    for probe in ("knn", "linear", "few_shot_5"):
+        for source, value in one[probe].items():
+            assert two[probe][source] == pytest.approx(value, abs=0.02)
+    assert (tmp_path / "two" / "report.html").exists()
+
+
+def test_a_process_that_is_told_to_stop_takes_the_others_along(reference_curve, tmp_path):  # noqa: F811
+    processes = start_all(tmp_path, 2)
+    wait_for_steps(tmp_path, 5, processes[0])
+    processes[1].send_signal(signal.SIGTERM)
+    codes, outputs = finish(processes)
+    assert codes == [0, 0], outputs
+    stopped = re.search(r"stopped and saved at step (\d+); resume with: ", outputs[0])
+    assert stopped, outputs
+    # one process goes on, on another number of devices
+    assert run(tmp_path) == 0
+    assert_same_curve(tmp_path, reference_curve)
+
+
+@pytest.mark.slow
+def test_when_one_of_four_dies_the_others_stop_and_name_it(reference_curve, tmp_path):  # noqa: F811
+    processes = start_all(tmp_path, 4, "--heartbeat-seconds", "10")
+    wait_for_steps(tmp_path, 7, processes[0])
+    processes[2].kill()
+    began = time.monotonic()
+    codes, outputs = finish(processes, timeout=120)
+    assert time.monotonic() - began < 60
+    assert all(code != 0 for code in codes), outputs
+    assert "lost another one" in "".join(outputs)
+    assert re.search(r"[Tt]ask 2|task:2|heartbeats\):\s*2", "".join(outputs)), outputs
+    codes, outputs = finish(start_all(tmp_path, 4))
+    assert codes == [0] * 4, outputs
+    assert "resuming at step" in outputs[0]
+    assert_same_curve(tmp_path, reference_curve)
+
+
+def test_a_cluster_that_is_not_there_gets_one_line(tmp_path, capsys):
+    assert run(tmp_path / "run", "--distributed") == 2
+    message = capsys.readouterr().err
+    assert "--coordinator HOST:PORT" in message
+    assert message.count("\n") == 1
+
+
+# --- divided parameters ---------------------------------------------------------------------------
+
+
+def test_divided_parameters_give_the_same_curve(reference_curve, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(sharding, "RULES", ((r"/kernel$", 64), ("", None)))
+    flags = ("--devices", "8", "--mesh", "data=2,fsdp=4", "--strategy", "jit")
+    assert run(tmp_path, *flags) == 0
+    assert_same_curve(tmp_path, reference_curve)
+
+
+def test_large_kernels_and_their_moments_are_divided_and_nothing_else():
+    mesh = sharding.make_mesh({"data": 2, "fsdp": 4}, jax.devices())
+    recipe = tiny_run.RECIPE
+    optimiser = train.make_optimiser(recipe)
+    params = {"block": {"kernel": np.zeros((3, 128, 256)), "bias": np.zeros(2**15)}}
+    params["table"] = np.zeros((200, 384))
+    params["small"] = {"kernel": np.zeros((16, 16))}
+    tree = jax.eval_shape(lambda: {"params": params, "moments": optimiser.init(params)})
+    places = jax.tree_util.tree_leaves_with_path(sharding.shardings(tree, mesh))
+    divided = {jax.tree_util.keystr(p): s.spec for p, s in places if not s.is_fully_replicated}
+    assert len(divided) == 3  # the kernel, its mean and its square
+    assert all("['block']['kernel']" in path for path in divided)
+    assert set(map(tuple, divided.values())) == {(None, None, "fsdp")}
+
+
+def stop_at_10(stop, step):
+    if step == 10:
+        stop.signal = signal.SIGTERM
+    return step == 10
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("8", "shard_map", None), ("2", "jit", "data=1,fsdp=2")),
+        (("8", "jit", "data=2,fsdp=4"), ("1", "shard_map", None)),
+        pytest.param(("1", "pmap", None), ("8", "jit", "fsdp=8"), marks=pytest.mark.slow),
+        pytest.param(("4", "jit", "fsdp=4"), ("8", "pmap", None), marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_goes_on_with_other_devices_strategy_and_mesh(
+    first,
+    second,
+    reference_curve,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    monkeypatch.setattr(sharding, "RULES", ((r"/kernel$", 64), ("", None)))
+
+    def flags(devices, strategy, mesh):
+        chosen = ["--devices", devices, "--strategy", strategy]
+        return chosen + ([] if mesh is None else ["--mesh", mesh])
+
+    # Stopped for good at step 10, as if the machine had died: nothing after it is on disk.
+    monkeypatch.setattr(
+        train.Stop, "asked", lambda stop, step: setattr(stop, "signal", 15) or step == 10
+    )
+    assert run(tmp_path, *flags(*first)) == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(train, "recipes", tiny_run.recipes)
+    monkeypatch.setattr(sharding, "RULES", ((r"/kernel$", 64), ("", None)))
+    assert rows(tmp_path)[-1]["step"] == 10
+    assert run(tmp_path, *flags(*second)) == 0
+    assert_same_curve(tmp_path, reference_curve)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--mesh", "data=2;fsdp=4"), "mesh must read like data=2,fsdp=4"),
+        (("--mesh", "data=2,model=4"), "with axes data and fsdp"),
+        (("--mesh", "data=2,fsdp=0"), "mesh must read like"),
+        (("--mesh", "data=2,fsdp=4", "--devices", "4"), "mesh must have 4 devices"),
+        (("--mesh", "data=2,fsdp=4", "--devices", "8"), "mesh with fsdp needs --strategy jit"),
+    ],
+)
+def test_a_mesh_that_cannot_be_made_gets_one_line(flags, message, tmp_path, capsys):
+    assert train.main(["digits", "--workdir", str(tmp_path / "run"), *flags]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
