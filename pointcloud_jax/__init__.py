@@ -53,6 +53,7 @@ from pointcloud_jax.rotations import (
     rotation_about,
     rotation_angle,
 )
+from pointcloud_jax.segmentation import SegmentationConfig, part_iou, segmentation
 from pointcloud_jax.shapes import FAMILIES, Shapes, num_parts, sample_shape, shape_dataset
 from pointcloud_jax.sphere import (
     SphereRule,
@@ -92,6 +93,7 @@ __all__ = [
     "Neighbours",
     "PointViewSpec",
     "PointViews",
+    "SegmentationConfig",
     "Segmenter",
     "Shapes",
     "SphereRule",
@@ -126,6 +128,7 @@ __all__ = [
     "normalise_radius",
     "num_parts",
     "pair_histogram",
+    "part_iou",
     "quaternion_to_matrix",
     "radial_pool",
     "random_quaternion",
@@ -138,6 +141,7 @@ __all__ = [
     "rotation_angle",
     "sample_shape",
     "scanobjectnn_config",
+    "segmentation",
     "shape_dataset",
     "shapenetpart_config",
     "small_config",
