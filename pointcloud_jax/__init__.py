@@ -9,11 +9,7 @@ from pointcloud_jax.augment import (
     visible_mask,
 )
 from pointcloud_jax.checks import check_points
-from pointcloud_jax.classification import (
-    ClassificationConfig,
-    classification,
-    confusion_matrix,
-)
+from pointcloud_jax.classification import ClassificationConfig, confusion_matrix
 from pointcloud_jax.dasft import (
     dasft,
     debye_spectrum,
@@ -41,6 +37,7 @@ from pointcloud_jax.dipvnet import (
 from pointcloud_jax.graph import Neighbours, ball_query, farthest_point_sampling, gather, knn
 from pointcloud_jax.heads import Classifier, Segmenter
 from pointcloud_jax.l2dp import L2dp, edge_statistics, flatten_ordered, l2dp, radial_pool
+from pointcloud_jax.pretraining import CloudPretrainingConfig
 from pointcloud_jax.rotations import (
     matrix_to_axis_angle,
     matrix_to_quaternion,
@@ -53,7 +50,7 @@ from pointcloud_jax.rotations import (
     rotation_about,
     rotation_angle,
 )
-from pointcloud_jax.segmentation import SegmentationConfig, part_iou, segmentation
+from pointcloud_jax.segmentation import SegmentationConfig, part_iou
 from pointcloud_jax.shapes import FAMILIES, Shapes, num_parts, sample_shape, shape_dataset
 from pointcloud_jax.sphere import (
     SphereRule,
@@ -81,6 +78,7 @@ __all__ = [
     "PAPER",
     "ClassificationConfig",
     "Classifier",
+    "CloudPretrainingConfig",
     "CloudSource",
     "Description",
     "Dgcnn",
@@ -103,7 +101,6 @@ __all__ = [
     "VnDgcnn",
     "ball_query",
     "check_points",
-    "classification",
     "confusion_matrix",
     "crop_mask",
     "cut_mask",
@@ -141,7 +138,6 @@ __all__ = [
     "rotation_angle",
     "sample_shape",
     "scanobjectnn_config",
-    "segmentation",
     "shape_dataset",
     "shapenetpart_config",
     "small_config",

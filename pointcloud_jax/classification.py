@@ -191,7 +191,8 @@ def classification(
             keep = batch.pop("mask")
             _, arguments = show(key, place(batch), jnp.int32(draw), spec=spec, rotation=rotation)
             described, logits = forward(variables, arguments, jnp.zeros(spec.count))
-            outputs = [described[: len(keep)], *logits.values()]
+            # By name: a compiled function returns dictionaries in the order of their keys.
+            outputs = [described[: len(keep)], *(logits[name] for name in networks.names)]
             rows.append([np.asarray(array)[keep] for array in outputs])
         described, *logits = (np.concatenate(parts) for parts in zip(*rows, strict=True))
         return dict(zip(networks.names, logits, strict=True)), described
@@ -223,10 +224,9 @@ def classification(
             for name, values in scores.items():
                 mean, spread = np.mean(values, 0), np.std(values, 0)
                 suites[name][protocol] = mean[0]
-                suites[name][f"{protocol}, class mean"] = mean[1]
+                change[name][f"class mean, {protocol}"] = float(mean[1])
                 if draws > 1:
                     suites[name][f"{protocol}_std"] = spread[0]
-                    suites[name][f"{protocol}, class mean_std"] = spread[1]
         results = assemble_results(suites, diagnostics=change)
         results["confusion"] = {title: matrix.tolist() for title, matrix in confusion.items()}
         curves = {}
