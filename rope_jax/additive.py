@@ -82,7 +82,7 @@ def learned_absolute(
         >>> import rope_jax
         >>> encoding = learned_absolute(8, 2, grid=(4, 6))
         >>> params = encoding.init(jax.random.key(0))
-        >>> tokens = encoding.embed(params, rope_jax.patch_grid((4, 6)).positions)
+        >>> tokens = jax.jit(encoding.embed)(params, rope_jax.patch_grid((4, 6)).positions)
         >>> bool(jnp.allclose(tokens, params["table"].reshape(24, 16), atol=1e-6))
         True
 

@@ -214,13 +214,19 @@ def test_integer_positions_are_taken_as_they_are():
 @pytest.mark.parametrize("name", ["axial", "mixed", "spherical", "liere", "string_cayley"])
 def test_packed_batches_equal_their_images_one_by_one(name):
     encoding = build(name)
-    params = off_identity(encoding, jax.random.key(0))
     packed = rope_jax.pack([rope_jax.patch_grid((2, 3)), rope_jax.patch_grid((1, 4))], 6)
-    x = jax.random.normal(jax.random.key(1), (2, 6, HEADS, DIM))
-    run = jax.jit(lambda p, x: encoding.rotate(encoding.prepare(params, p), x))
-    both = run(packed.positions, x)
-    for row in range(2):
-        np.testing.assert_allclose(both[row], run(packed.positions[row], x[row]), atol=1e-6)
+
+    @jax.jit
+    def run(key, positions):
+        params, x = off_identity(encoding, key), jax.random.normal(key, (2, 6, HEADS, DIM))
+
+        def turn(positions, x):
+            return encoding.rotate(encoding.prepare(params, positions), x)
+
+        return turn(positions, x), [turn(p, z) for p, z in zip(positions, x, strict=True)]
+
+    both, rows = run(jax.random.key(1), packed.positions)
+    np.testing.assert_allclose(both, np.stack(rows), atol=1e-6)
 
 
 def test_encodings_of_two_bases_share_nothing():
@@ -288,7 +294,8 @@ def test_positions_of_the_wrong_width_are_refused(name):
 def test_layers_get_their_own_parameters_and_fixed_tables_are_shared():
     encoding, positions = build("mixed"), jnp.ones((3, 2))
     params = rope_jax.init_layers(encoding, jax.random.key(0), 3)
-    rotations = rope_jax.prepare_layers(encoding, params, positions, 3)
+    prepare = jax.jit(lambda p, at: rope_jax.prepare_layers(encoding, p, at, 3))
+    rotations = prepare(params, positions)
     single = encoding.prepare(jax.tree.map(lambda p: p[1], params), positions)
     np.testing.assert_allclose(rotations[1].cos, single.cos, atol=1e-6)
     assert float(jnp.abs(rotations[0].cos - rotations[1].cos).max()) > 0.1

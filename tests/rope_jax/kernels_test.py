@@ -35,7 +35,8 @@ def test_an_encoding_from_a_spectrum_has_the_kernel_map_of_its_draws():
     w = kernels.gaussian(0.5).frequencies(jax.random.key(0), 16, 2)
     encoding = rope_jax.from_frequencies(32, 1, w.T[:, None, :])
     offsets = jnp.array([[0.0, 0.0], [0.4, -0.2]])
-    kernel = analysis.kernel_map(encoding, {}, offsets, head_dim=32, num_heads=1)
+    sizes = {"head_dim": 32, "num_heads": 1}
+    kernel = jax.jit(lambda at: analysis.kernel_map(encoding, {}, at, **sizes))(offsets)
     want = np.cos(np.asarray(offsets) @ np.asarray(w).T).mean(1)
     np.testing.assert_allclose(kernel[0], want, atol=1e-5)
 
@@ -74,7 +75,7 @@ def test_compact_support_is_zero_outside_and_attention_does_not_see_it():
     p = jnp.array([[0.0, 0.0], [0.3, 0.0], [5.0, 0.0]])
     bias = kernels.pairwise_bias(kernel, p, p)
     z, v = jnp.zeros((3, 1, 8)), jax.random.normal(jax.random.key(0), (3, 1, 8))
-    out = rope_jax.attention(z, z, v, bias=bias)
+    out = jax.jit(rope_jax.attention)(z, z, v, bias=bias)
     np.testing.assert_allclose(out[2], v[2], atol=1e-6)
     weight = 0.7**4 * 2.2
     np.testing.assert_allclose(out[0], (v[0] + weight * v[1]) / (1 + weight), atol=1e-5)
@@ -94,7 +95,7 @@ def test_distances_on_the_torus_and_the_sphere():
 @pytest.mark.parametrize("space", ["flat", "torus", "sphere"])
 def test_gradients_of_distances_are_finite_at_zero(space):
     p = jnp.array([[0.2, 0.1], [0.2, 0.1]])
-    slope = jax.grad(lambda q: kernels.distances(q, p, space=space).sum())(p)
+    slope = jax.jit(jax.grad(lambda q: kernels.distances(q, p, space=space).sum()))(p)
     assert bool(jnp.isfinite(slope).all())
 
 
