@@ -8,7 +8,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TESTS ?=
 
-.PHONY: train test test-slow lint clean
+.PHONY: train test test-slow lint audit clean
 
 train: $(VENV)/.train
 	$(BIN)/python train.py
@@ -23,6 +23,13 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+# Known weaknesses of the versions in use; without a network it says so and is no failure.
+audit: $(VENV)/.dev
+	@$(BIN)/pip-audit -r constraints.txt --no-deps --disable-pip --progress-spinner off || { \
+		$(BIN)/python -c 'import socket; socket.create_connection(("pypi.org", 443), 5)' 2>/dev/null \
+			&& exit 1; \
+		echo "audit: no network, so known weaknesses could not be looked up"; }
 
 # A change of interpreter makes the environment anew.
 $(VENV)/.python-$(VERSION):

@@ -247,11 +247,13 @@ def make_step(
     key: PRNGKeyArray,
     num_microbatches: int,
     axis_name: str | None,
+    gather: Callable[[Any], Any] = lambda params: params,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Make what one device does in one step; no branch on how it is run but the last reduction."""
 
     def step(train: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         variables, step_key = train.variables, jax.random.fold_in(key, train.step)
+        params = gather(variables.params)
 
         def encode(params: Any, batch: Batch):
             return task.encode(params, variables.state, step_key, batch)
@@ -266,9 +268,7 @@ def make_step(
 
         if num_microbatches == 1:
             value_and_grad = jax.value_and_grad(whole, has_aux=True)
-            (value, (encoder_state, loss_state, metrics)), gradient = value_and_grad(
-                variables.params
-            )
+            (value, (encoder_state, loss_state, metrics)), gradient = value_and_grad(params)
         else:
             result = microbatched_value_and_grad(
                 encode,
@@ -276,7 +276,7 @@ def make_step(
                 num_microbatches=num_microbatches,
                 loss_has_aux=True,
                 encoder_has_aux=True,
-            )(variables.params, batch)
+            )(params, batch)
             value, gradient, (loss_state, metrics) = result[:3]
             encoder_state = jax.tree.map(lambda x: x.mean(0), result.encoder_aux)
         state = {**variables.state, **encoder_state, **loss_state}
@@ -350,8 +350,11 @@ def spread_step(
         )
         return Spread(jax.jit(mapped, donate_argnums=0), place, place_to_evaluate, where)
     if recipe.strategy == "jit":
+        # Divided parameters are put together once a step, before they are used. Left to itself, the
+        # compiler would rather gather activations, many times over.
+        gather = functools.partial(jax.lax.with_sharding_constraint, shardings=everywhere)
         step = jax.jit(
-            make(axis_name=None),
+            make(axis_name=None, gather=gather),
             in_shardings=(where, rows),
             out_shardings=(where, everywhere),
             donate_argnums=0,

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 from lejepa_jax.diagnostics import covariance_spectrum, effective_rank
 from lejepa_jax.directions import unit_directions
 from lejepa_jax.normality import epps_pulley_null_mean
+from lejepa_jax.runs import speed
 from lejepa_jax.sigreg import slice_statistics
 
 if TYPE_CHECKING:
@@ -729,6 +730,8 @@ def write_report(
                 "as red, green and blue.",
             )
         )
+    if found := speed(metrics):
+        parts.append(_section("Speed", _names_html(_speed_names(found))))
     parts.append(_section("Configuration", _names_html(_flatten(config))))
     parts.append(_section("Versions", _names_html(_versions())))
 
@@ -851,6 +854,23 @@ def _number(value: Any) -> str:
 def _names_html(values: Mapping[str, str]) -> str:
     rows = "".join(f"<tr>{_row([name, value])}</tr>" for name, value in values.items())
     return f'<div class="scroll"><table class="names"><tbody>{rows}</tbody></table></div>'
+
+
+def _speed_names(found: Mapping[str, float]) -> dict[str, str]:
+    """Numbers of `lejepa_jax.runs.speed` as a person reads them."""
+    names = {
+        "images a second, median": f"{found['images_per_second']:,.0f}",
+        "seconds a step: median, 90 %, 99 %": ", ".join(
+            f"{found[f'step_seconds_{which}']:.3g}" for which in ("median", "90", "99")
+        ),
+    }
+    if "data_wait" in found:
+        names["waiting for data"] = f"{100 * found['data_wait']:.1f} % of the time"
+    if found.get("compile_seconds"):
+        names["compiling and first step"] = f"{found['compile_seconds']:.1f} s"
+    if "device_bytes" in found:
+        names["memory of a device, at most"] = f"{found['device_bytes'] / 2**30:.2f} GiB"
+    return names
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -15,6 +15,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lejepa_jax import lejepa_loss
+from lejepa_jax.sharding import make_mesh
 
 VIEWS, SAMPLES, INPUTS, FEATURES = 3, 32, 6, 4
 
@@ -131,6 +132,25 @@ def test_only_the_sums_of_cosine_and_sine_cross_devices(problem):
         sizes.add(_all_reduced_floats(lowered.compile().as_text()))
     # 32 slices, 17 knots, cosine and sine; the count of samples is a scalar.
     assert sizes == {2 * 32 * 17}
+
+
+def test_divided_parameters_leave_the_traffic_of_sigreg_as_it_is(problem):
+    """Under plain jit, on a mesh that divides parameters too, nothing is gathered."""
+    _, _, key = problem
+    mesh = make_mesh({"data": 2, "fsdp": 4}, jax.devices())
+    rows = NamedSharding(mesh, P(None, ("data", "fsdp")))
+
+    def gradient(z, key):
+        return jax.grad(lambda z: lejepa_loss(key, z, num_global=1, num_slices=32).sigreg)(z)
+
+    found = set()
+    for samples, features in ((64, 4), (2048, 16)):
+        z = jax.ShapeDtypeStruct((1, samples, features), jnp.float32, sharding=rows)
+        hlo = jax.jit(gradient).lower(z, key).compile().as_text()
+        assert not re.search(r" (all-gather|all-to-all|collective-permute)(-start)?\(", hlo)
+        found.add(_all_reduced_floats(hlo))
+    assert len(found) == 1
+    assert found.pop() <= 2 * 32 * 17
 
 
 def _all_reduced_floats(hlo: str) -> int:

@@ -1,0 +1,220 @@
+"""What large recipes need on many devices, read off the compiled step; nothing is run.
+
+python -m benchmarks.scaling [--sizes L H g] [--devices 8 64 256 512] [--fsdp 8] [--batch-per-device 2]
+
+Each step of LeJEPA pretraining (ViT-*/14, 2 global views of 224 and 6 local ones of 98 pixels, bfloat16, a
+block recomputed at a time) is lowered and compiled for that many virtual CPU devices. Printed is what one
+device holds and moves in one step: bytes of parameters, gradients' moments, arguments and temporaries,
+floating-point operations, and the bytes that each kind of collective returns to it, those inside loops as
+often as they turn. SIGReg's own part is measured by compiling it alone, for two batches.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+_BYTES = {"f32": 4, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "pred": 1, "u8": 1, "s8": 1, "f64": 8}
+
+
+def moved(hlo: str) -> dict[str, int]:
+    """Bytes that the collectives of a compiled program return to a device, by kind.
+
+    A loop whose number of turns the compiler knows counts as often as it turns.
+    """
+    blocks, name = {}, ""
+    for line in hlo.splitlines():
+        head = re.match(r"(?:ENTRY )?%?([\w.\-]+) \(.*\{\s*$", line)
+        if head:
+            name = head[1]
+            blocks[name] = []
+        elif name:
+            blocks[name].append(line)
+    entry = re.search(r"^ENTRY %?([\w.\-]+)", hlo, re.M)[1]
+
+    def visit(block: str, times: int, total: dict[str, int]) -> dict[str, int]:
+        for line in blocks.get(block, ()):
+            found = re.search(rf"= (.*?) ({'|'.join(COLLECTIVES)})(?:-start)?\(", line)
+            if found:
+                total[found[2]] = total.get(found[2], 0) + times * _size(found[1])
+            turns = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
+            for inner in re.findall(
+                r"(?:body|condition|to_apply|calls|branch_computations=\{)=?%?([\w.\-]+)", line
+            ):
+                if inner in blocks and "reduce(" not in line:
+                    visit(inner, times * (int(turns[1]) if turns and "body" in line else 1), total)
+        return total
+
+    return visit(entry, 1, {})
+
+
+def _size(shapes: str) -> int:
+    total = 0
+    for kind, dims in re.findall(r"(\w+)\[([\d,]*)\]", shapes):
+        number = 1
+        for dim in dims.split(","):
+            number *= int(dim or 1)
+        total += number * _BYTES.get(kind, 4)
+    return total
+
+
+def measure(size: str, devices: int, fsdp: int, per_device: int) -> dict:
+    """Compile one step in this process, whose devices are there already."""
+    import dataclasses
+    import functools
+
+    import jax
+    import jax.numpy as jnp
+    from jax.sharding import NamedSharding
+    from jax.sharding import PartitionSpec as P
+
+    import train
+    from configs import recipes
+    from lejepa_jax.sharding import AXES
+    from lejepa_jax.vit import vit
+
+    recipe = recipes()["imagenet-vit-l14"][1]
+    encoder = functools.partial(vit, size, patch_size=14, image_size=224, drop_path=0.1, remat=True)
+    fsdp = min(fsdp, devices)
+    recipe = dataclasses.replace(
+        recipe,
+        task=dataclasses.replace(recipe.task, encoder=encoder),
+        global_batch=per_device * devices,
+        strategy="jit",
+        mesh=f"data={devices // fsdp},fsdp={fsdp}",
+        precision="bfloat16",
+    )
+    mesh = train.choose_devices(recipe)
+    splits = SimpleNamespace(train=SimpleNamespace(channels=3))
+    task = recipe.task.build(splits, dtype=jnp.bfloat16, axis_name=None)
+    optimiser = train.make_optimiser(recipe)
+    key = jax.random.key(0)
+    like = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimiser), key)
+    make = functools.partial(train.make_step, recipe, task, optimiser, key, 1)
+    spread = train.spread_step(recipe, mesh, like, make)
+    rows = NamedSharding(mesh, P(AXES))
+    side, batch = recipe.task.image_size, recipe.global_batch
+    shapes = {
+        "image": jax.ShapeDtypeStruct((batch, side, side, 3), jnp.uint8, sharding=rows),
+        "index": jax.ShapeDtypeStruct((batch,), jnp.int32, sharding=rows),
+        "label": jax.ShapeDtypeStruct((batch,), jnp.int32, sharding=rows),
+        "aspect": jax.ShapeDtypeStruct((batch,), jnp.float32, sharding=rows),
+    }
+    began = time.perf_counter()
+    compiled = spread.step.lower(like, shapes).compile()
+    seconds = time.perf_counter() - began
+
+    def held(tree: object) -> int:
+        places = train.shardings(tree, mesh)
+        parts = jax.tree.map(lambda x, s: s.shard_shape(x.shape), tree, places)
+        sizes = jax.tree.map(
+            lambda x, part: x.dtype.itemsize * int(jnp.prod(jnp.array(part))) if part else 4,
+            tree,
+            parts,
+            is_leaf=lambda x: isinstance(x, jax.ShapeDtypeStruct),
+        )
+        return sum(jax.tree.leaves(sizes))
+
+    memory = compiled.memory_analysis()
+    return {
+        "size": size,
+        "devices": devices,
+        "mesh": recipe.mesh,
+        "batch": batch,
+        "parameters": sum(x.size for x in jax.tree.leaves(like.variables.params)),
+        "parameter_bytes": held({"params": like.variables.params}),
+        "optimiser_bytes": held({"optimiser": like.optimiser}),
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "flops": compiled.cost_analysis()["flops"],
+        "moved": moved(compiled.as_text()),
+        "compile_seconds": seconds,
+    }
+
+
+def sigreg_moved(devices: int, batch: int) -> dict[str, int]:
+    """Bytes that the objective alone moves, with its gradient."""
+    import jax
+    import jax.numpy as jnp
+    from jax.sharding import NamedSharding
+    from jax.sharding import PartitionSpec as P
+
+    from lejepa_jax import lejepa_loss
+    from lejepa_jax.sharding import AXES, make_mesh
+
+    mesh = make_mesh({"data": devices // min(8, devices), "fsdp": min(8, devices)}, jax.devices())
+    rows = NamedSharding(mesh, P(None, AXES))
+    z = jax.ShapeDtypeStruct((8, batch, 64), jnp.float32, sharding=rows)
+    key = jax.random.key(0)
+
+    def loss(z):
+        return lejepa_loss(key, z, num_global=2, num_slices=1024).sigreg
+
+    return moved(jax.jit(jax.value_and_grad(loss)).lower(z).compile().as_text())
+
+
+def child(arguments: list[str], devices: int) -> dict:
+    """Run one measurement in a process with that many devices."""
+    flags = (
+        f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0 "
+        "--xla_llvm_disable_expensive_passes=true"
+    )
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "benchmarks.scaling", "--child", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", default=["L", "H", "g"])
+    parser.add_argument("--devices", nargs="+", type=int, default=[8, 64, 256, 512])
+    parser.add_argument("--fsdp", type=int, default=8)
+    parser.add_argument("--batch-per-device", type=int, default=2)
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        kind, *rest = options.child
+        if kind == "step":
+            print(json.dumps(measure(rest[0], *map(int, rest[1:]))))
+        else:
+            print(json.dumps(sigreg_moved(*map(int, rest))))
+        return
+
+    print(
+        "SIGReg and its gradient, 8 views of 64 features, 1024 slices, 17 knots: bytes moved a device"
+    )
+    for devices in options.devices:
+        cells = []
+        for per_device in (2, 8):
+            batch = str(per_device * devices)
+            cells.append(child(["sigreg", str(devices), batch], devices))
+        print(f"{devices:>5} devices", *cells, "constant" if cells[0] == cells[1] else "GROWS")
+        assert cells[0] == cells[1], "SIGReg's communication must not grow with the batch"
+    columns = (
+        "size devices mesh batch M params MB, moments MB, temporaries GB, TFLOP, moved MB by kind"
+    )
+    print("\nOne training step, for one device\n" + columns)
+    for size in options.sizes:
+        for devices in options.devices:
+            fixed = [str(options.fsdp), str(options.batch_per_device)]
+            row = child(["step", size, str(devices), *fixed], devices)
+            kinds = ", ".join(f"{kind} {n / 1e6:,.0f}" for kind, n in row["moved"].items())
+            print(
+                f"{size:>4} {devices:>5} {row['mesh']:>16} {row['batch']:>6}"
+                f" {row['parameters'] / 1e6:>8,.0f} {row['parameter_bytes'] / 1e6:>8,.0f}"
+                f" {row['optimiser_bytes'] / 1e6:>8,.0f} {row['temporary_bytes'] / 1e9:>8.2f}"
+                f" {row['flops'] / 1e12:>8.2f}  {kinds}  (compiled in {row['compile_seconds']:.0f} s)",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
