@@ -1,0 +1,45 @@
+"""The published DiPVNet on ScanObjectNN: scanned objects, points alone, its hardest variant.
+
+python train.py scanobjectnn-dipvnet --data-dir FOLDER
+
+FOLDER holds main_split and main_split_nobg. `--data scanobjectnn:obj_bg` and `:obj_only` are the
+other variants; published numbers mix them.
+
+Not run: 250 epochs want an accelerator. Published are 87.5 % under z/SO(3). Trained as
+modelnet40-dipvnet is; the published network aggregates by statistics here.
+"""
+
+import dataclasses
+import functools
+
+from configs import Recipe
+from pointcloud_jax.augment import PointViewSpec
+from pointcloud_jax.classification import ClassificationConfig
+from pointcloud_jax.dipvnet import PAPER, Dipvnet, scanobjectnn_config
+
+OPTIONS = dataclasses.replace(PAPER, aggregation="statistics")
+
+RECIPE = Recipe(
+    data="scanobjectnn",
+    task=ClassificationConfig(
+        networks={"DiPVNet": functools.partial(Dipvnet, config=scanobjectnn_config(OPTIONS))},
+        view=PointViewSpec(
+            count=1,
+            num_points=1024,
+            dropout=(0.0, 0.875),
+            rotation="axis",
+            scale=(0.8, 1.25),
+            shift=0.1,
+        ),
+        stored_points=2048,
+        robustness=True,
+    ),
+    steps=89_250,
+    global_batch=32,
+    learning_rate=1e-3,
+    final_learning_rate=1e-2,
+    warmup_steps=1500,
+    weight_decay=0.05,
+    log_every=50,
+    checkpoint_every=2000,
+)
