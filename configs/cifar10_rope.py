@@ -4,7 +4,9 @@ python train.py cifar10-rope --data-dir TFDS_DIR --task.encoding mixed
 
 Trains on crops of 24 pixels (6 x 6 patches) and tests at 24, 36 and 48 pixels, at the latter two
 with and without weighing tokens by the part of the image they stand for. Any name of
-`rope_jax.ENCODINGS` will do, alone or called with options. Not run.
+`rope_jax.ENCODINGS` will do, alone or called with options.
+Not run at this length. In 600 steps, one to two minutes on one core, the same network on the same
+crops reaches 43.9 % with axial and 42.1 % with spherical, two seeds (docs/rope.md).
 """
 
 import functools
