@@ -8,7 +8,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TESTS ?=
 
-.PHONY: train test test-slow lint audit clean
+.PHONY: train test test-slow lint audit bench clean
 
 train: $(VENV)/.train
 	$(BIN)/python train.py
@@ -23,6 +23,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks
 
 # Known weaknesses of the versions in use; without a network it says so and is no failure.
 audit: $(VENV)/.dev

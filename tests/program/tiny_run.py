@@ -1,4 +1,4 @@
-"""`python -m tests.tiny_run [--flags]`: the training program on a recipe that takes seconds."""
+"""`python -m tests.program.tiny_run [--flags]`: the program on a recipe that takes seconds."""
 
 import functools
 import sys

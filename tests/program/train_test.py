@@ -4,13 +4,8 @@ import dataclasses
 import functools
 import itertools
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import chex
 import jax
@@ -22,85 +17,10 @@ from jax.sharding import PartitionSpec as P
 import train
 from configs import describe, recipes
 from lejepa_jax.vit import ViT
-from tests import tiny_run
-
-ROOT = Path(__file__).parent.parent
-LOSSES = ("loss", "prediction", "sigreg", "gradient_norm", "embedding_std")
-
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    """Let `train.main` see the tiny recipe alone, in this process."""
-    monkeypatch.setattr(train, "recipes", tiny_run.recipes)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory):
-    """Compile the tiny step once for all processes, and leave the home folder alone."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
-    before = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
-    jax.config.update("jax_compilation_cache_dir", folder)
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
-    os.environ.pop("JAX_COMPILATION_CACHE_DIR")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def lenient():
-    """Optax promotes types by itself, so the strictness of the other tests cannot hold here."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
-def run(workdir, *flags):
-    """Run in this process; one device unless the flags say otherwise."""
-    return train.main(["digits", "--workdir", str(workdir), "--devices", "1", *flags])
-
-
-def start(workdir, *flags):
-    """Run in a process of its own."""
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.tiny_run", "--workdir", str(workdir), *flags],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def rows(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def losses(workdir):
-    return [[row[name] for name in ("step", *LOSSES)] for row in rows(workdir)]
-
-
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory):
-    """Losses of a run of its own process that nothing stopped."""
-    workdir = tmp_path_factory.mktemp("undisturbed")
-    process = start(workdir)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return losses(workdir)
-
+from tests.program import tiny_run
+from tests.program.helpers import losses, rows, run, run_to_the_end, start, wait_for_steps
 
 # --- one curve, however it is run -----------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def reference_curve(tmp_path_factory, lenient):
-    workdir = tmp_path_factory.mktemp("reference")
-    train.recipes, before = tiny_run.recipes, train.recipes
-    try:
-        assert run(workdir) == 0
-    finally:
-        train.recipes = before
-    return np.array(losses(workdir))
 
 
 @pytest.mark.parametrize(
@@ -123,17 +43,6 @@ def test_another_seed_gives_another_curve(reference_curve, tmp_path):
 
 
 # --- stopped and resumed --------------------------------------------------------------------------
-
-
-def wait_for_steps(workdir, number, process):
-    until = time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None:
-        path = workdir / "metrics.jsonl"
-        if path.exists() and len(path.read_text().splitlines()) >= number:
-            return
-        time.sleep(0.01)
-    process.kill()
-    raise AssertionError(f"no {number} steps: {process.communicate()[0]}")
 
 
 def test_a_run_killed_twice_ends_with_the_same_losses_bit_for_bit(undisturbed, tmp_path):
@@ -160,13 +69,6 @@ def test_sigterm_saves_and_says_how_to_resume(undisturbed, tmp_path):
     assert f"--workdir {tmp_path}" in stopped.group(2)
     assert train.Checkpoints(tmp_path).newest() == int(stopped.group(1)) >= 7
     assert run_to_the_end(tmp_path) == undisturbed
-
-
-def run_to_the_end(workdir):
-    process = start(workdir)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return losses(workdir)
 
 
 def test_the_newest_three_and_the_best_checkpoint_are_kept(tmp_path):

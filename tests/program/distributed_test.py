@@ -1,12 +1,9 @@
 """One curve from many processes, any mesh and any change of both; the processes are real."""
 
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import jax
@@ -15,18 +12,8 @@ import pytest
 
 import train
 from lejepa_jax import sharding
-from tests import tiny_run
-from tests.train_test import (
-    ROOT,
-    compilation_cache,  # noqa: F401
-    lenient,  # noqa: F401
-    losses,
-    reference_curve,  # noqa: F401
-    rows,
-    run,
-    tiny,  # noqa: F401
-    wait_for_steps,
-)
+from tests.program import tiny_run
+from tests.program.helpers import launch, losses, rows, run, wait_for_steps
 
 
 def start_all(workdir, count, *flags):
@@ -34,18 +21,10 @@ def start_all(workdir, count, *flags):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     common = ["--workdir", str(workdir), "--devices", str(2 * count), "--distributed"]
     common += ["--coordinator", f"localhost:{port}", "--num-processes", str(count), *flags]
     return [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.tiny_run", *common, "--process-id", str(number)],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        launch("-m", "tests.program.tiny_run", *common, "--process-id", str(number))
         for number in range(count)
     ]
 
@@ -62,7 +41,7 @@ def assert_same_curve(workdir, expected):
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_processes_give_the_curve_of_one(count, reference_curve, tmp_path):  # noqa: F811
+def test_processes_give_the_curve_of_one(count, reference_curve, tmp_path):
     codes, outputs = finish(start_all(tmp_path, count))
     assert codes == [0] * count, outputs
     assert f"{2 * count} cpu devices of {count} processes" in outputs[0]
@@ -85,7 +64,7 @@ def test_processes_evaluate_together_as_one_does(tmp_path):
     assert (tmp_path / "two" / "report.html").exists()
 
 
-def test_a_process_that_is_told_to_stop_takes_the_others_along(reference_curve, tmp_path):  # noqa: F811
+def test_a_process_that_is_told_to_stop_takes_the_others_along(reference_curve, tmp_path):
     processes = start_all(tmp_path, 2)
     wait_for_steps(tmp_path, 5, processes[0])
     processes[1].send_signal(signal.SIGTERM)
@@ -99,7 +78,7 @@ def test_a_process_that_is_told_to_stop_takes_the_others_along(reference_curve, 
 
 
 @pytest.mark.slow
-def test_when_one_of_four_dies_the_others_stop_and_name_it(reference_curve, tmp_path):  # noqa: F811
+def test_when_one_of_four_dies_the_others_stop_and_name_it(reference_curve, tmp_path):
     processes = start_all(tmp_path, 4, "--heartbeat-seconds", "10")
     wait_for_steps(tmp_path, 7, processes[0])
     processes[2].kill()
@@ -125,7 +104,7 @@ def test_a_cluster_that_is_not_there_gets_one_line(tmp_path, capsys):
 # --- divided parameters ---------------------------------------------------------------------------
 
 
-def test_divided_parameters_give_the_same_curve(reference_curve, tmp_path, monkeypatch):  # noqa: F811
+def test_divided_parameters_give_the_same_curve(reference_curve, tmp_path, monkeypatch):
     monkeypatch.setattr(sharding, "RULES", ((r"/kernel$", 64), ("", None)))
     flags = ("--devices", "8", "--mesh", "data=2,fsdp=4", "--strategy", "jit")
     assert run(tmp_path, *flags) == 0
@@ -165,7 +144,7 @@ def stop_at_10(stop, step):
 def test_a_run_goes_on_with_other_devices_strategy_and_mesh(
     first,
     second,
-    reference_curve,  # noqa: F811
+    reference_curve,
     tmp_path,
     monkeypatch,
 ):

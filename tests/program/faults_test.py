@@ -3,12 +3,8 @@
 import contextlib
 import io
 import json
-import os
-import resource
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,25 +17,14 @@ import pytest
 
 import train
 from lejepa_jax.runs import list_runs, read_run
-from tests import tiny_run
-from tests.train_test import (
-    ROOT,
-    compilation_cache,  # noqa: F401
-    lenient,  # noqa: F401
-    losses,
-    rows,
-    run,
-    start,
-    tiny,  # noqa: F401
-    undisturbed,  # noqa: F401
-    wait_for_steps,
-)
+from tests.program import tiny_run
+from tests.program.helpers import launch, losses, rows, run, start, wait_for_steps
 
 # --- damaged checkpoints --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def stopped_run(tmp_path_factory, lenient):  # noqa: F811
+def stopped_run(tmp_path_factory, lenient):
     """A run with checkpoints of steps 5, 10 and 12, and the losses it would end with."""
     whole, stopped = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("stopped")
     before, train.recipes = train.recipes, tiny_run.recipes
@@ -140,27 +125,18 @@ def test_a_disk_that_is_full_is_reported_and_ends_no_run(tmp_path):
     """No file may grow beyond 12 kB: the log fits, the weights do not."""
     limited = (
         "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)); "
-        "runpy.run_module('tests.tiny_run', run_name='__main__')"
+        "runpy.run_module('tests.program.tiny_run', run_name='__main__')"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", limited, "--workdir", str(tmp_path / "full")],
-        cwd=ROOT,
-        env=_environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    # The cache of compiled programs is a disk, too.
+    cache = str(tmp_path / "cache")
+    process = launch(
+        "-c", limited, "--workdir", str(tmp_path / "full"), JAX_COMPILATION_CACHE_DIR=cache
     )
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 1, output
     assert "could not be written (File too large); the run goes on, there is none yet" in output
     assert "Traceback" not in output, output
     assert rows(tmp_path / "full")[-1]["step"] == 20
-
-
-def _environment(tmp_path):
-    # The cache of programs is a disk, too.
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
-    return os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""} | cache
 
 
 def test_a_workdir_that_cannot_be_one_gets_one_line(tmp_path, capsys):
@@ -189,7 +165,7 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_killed_20_times_ends_with_the_losses_of_the_undisturbed_one(
-    undisturbed,  # noqa: F811
+    undisturbed,
     tmp_path,
 ):
     """Checkpoints at every step, so that kills fall into writes."""
