@@ -346,9 +346,7 @@ def _whitened(
     ridge = penalty + 1e-6 * jnp.trace(covariance) + jnp.finfo(jnp.float32).tiny
     identity = jnp.eye(len(covariance), dtype=jnp.float32)
     root = jnp.linalg.cholesky(0.5 * covariance + ridge * identity)
-    back = lax.linalg.triangular_solve(
-        root, identity, left_side=True, lower=True, transpose_a=True
-    )
+    back = lax.linalg.triangular_solve(root, identity, left_side=True, lower=True, transpose_a=True)
 
     def restore(white: Array) -> Array:
         return jnp.concatenate([jnp.matmul(back, white[:-1], precision=_HIGHEST), white[-1:]])
