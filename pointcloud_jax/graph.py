@@ -237,9 +237,7 @@ def _nearest(queries, points, k, *, exclude_self=False, mask=None, limit=None) -
         if exclude_self:
             own = index[:, None] == jnp.arange(num)[None, :]
             distances = jnp.where(_lead(own, len(lead)), far, distances)
-        # Without the barrier XLA merges a slice of the indices into the search, and on a CPU then
-        # sorts every row: 15 times slower.
-        values, indices = lax.optimization_barrier(lax.top_k(-distances, proposed))
+        values, indices = lax.top_k(-distances, proposed)
         values = -values
         if not direct:
             exact = jnp.square(gather(points, indices) - queries[..., :, None, :]).sum(-1)
@@ -269,9 +267,13 @@ def _nearest(queries, points, k, *, exclude_self=False, mask=None, limit=None) -
     exists = values < far
     if limit is not None:
         exists &= values <= limit
-    fallback = indices[..., :1]
+    # Not a slice: XLA would merge it into the search, and on a CPU then sort every row, 15 times
+    # slower. (A barrier between them makes jax 0.10 abort when the search is spread over devices.)
+    nearest = jnp.arange(k) == 0
+    fallback = jnp.where(_lead(nearest[None], len(lead)), indices, 0).sum(-1, keepdims=True)
     if exclude_self:
-        fallback = jnp.where(exists[..., :1], fallback, _lead(index[:, None], len(lead)))
+        reached = exists.any(-1, keepdims=True)
+        fallback = jnp.where(reached, fallback, _lead(index[:, None], len(lead)))
     return Neighbours(jnp.where(exists, indices, fallback).astype(jnp.int32), exists)
 
 

@@ -67,6 +67,7 @@ def test_all_clouds_are_learned_from_and_the_loss_can_be_derived(splits):
     assert all(leaf.any() for leaf in jax.tree.leaves(gradient["encoder"]["encoder"]["frame"]))
 
 
+@pytest.mark.slow
 def test_probes_tell_how_clouds_were_turned_and_an_invariant_encoder_does_not_mind(splits):
     task = CONFIG.build(splits)
     variables = task.init(jax.random.key(0))
