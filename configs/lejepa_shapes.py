@@ -2,7 +2,11 @@
 
 python train.py lejepa-shapes
 
-Not run to its end.
+On 540 held-out solids, seed 0, probes fitted under z and scored under z and SO(3) alike: k-NN
+74.1 %, linear 85.4 %, 5-shot 71.0 %. That is less than the untrained encoder reaches (75.9 %,
+89.8 %, 79.3 %) and than the degree-resolved spectrum of the points (92.4 %, 93.3 %, 85.0 %): 250
+steps of 32 clouds show that it runs and is invariant, not that it pays. SIGReg is still at 3 where
+a round cloud has 1. About 6 minutes of processor time.
 """
 
 import functools
