@@ -754,7 +754,7 @@ def main(arguments: list[str]) -> int:
     if first:
         (workdir / "results.json").write_text(json.dumps(evaluation.results, indent=2))
         report = evaluation.write_report(
-            workdir / "report.html", f"LeJEPA on {splits.name}", config, read_metrics(workdir)
+            workdir / "report.html", f"{name} on {splits.name}", config, read_metrics(workdir)
         )
         console.print(evaluation.table)
         console.print(f"report: {report}", highlight=False)

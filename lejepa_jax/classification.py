@@ -18,7 +18,7 @@ from lejepa_jax.augment import ViewSpec, eval_view, example_keys, make_views
 from lejepa_jax.checks import check_positive
 from lejepa_jax.data import Splits, eval_batches
 from lejepa_jax.report import assemble_results, results_table, write_report
-from lejepa_jax.task import Batch, Evaluation, Task, Variables
+from lejepa_jax.task import Batch, Evaluation, Task, Variables, fetch
 
 # Views of an example and its stochastic depth count up from 0; what a pair draws lies apart.
 _DEPTH, _PAIR = 2**20, 2**21
@@ -360,7 +360,7 @@ def classification(
         correct, losses = [], []
         for batch in eval_batches(splits.test, batch_size=config.eval_batch):
             keep = batch.pop("mask") & (batch["label"] >= 0)
-            logs, labels = np.asarray(scores(variables, place(batch)))[keep], batch["label"][keep]
+            logs, labels = fetch(scores(variables, place(batch)))[keep], batch["label"][keep]
             correct.append(logs.argmax(-1) == labels)
             losses.append(-np.take_along_axis(logs, labels[:, None], -1)[:, 0])
         return _Scored(np.concatenate(correct), np.concatenate(losses))
@@ -394,10 +394,15 @@ def classification(
 
         def report(path: Path, title: str, recipe: dict, metrics: list[dict]) -> Path:
             few = splits.test.gather(np.linspace(0, len(splits.test) - 1, 8).astype(int))
-            network, maps = model(*trained), None
-            if hasattr(network.encoder, "patch_features"):
-                batch = {name: jnp.asarray(array) for name, array in few.items()}
-                maps = np.asarray(network.encoder.patch_features(seen(batch, config.eval_size)))
+            maps = None
+            if hasattr(model(*trained).encoder, "patch_features"):
+
+                @jax.jit
+                def patches(variables: Variables, batch: Batch) -> Array:
+                    encoder = model(*variables).encoder
+                    return encoder.patch_features(seen(batch, config.eval_size))
+
+                maps = fetch(patches(trained, few))
             return write_report(
                 key,
                 path,
