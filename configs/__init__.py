@@ -131,7 +131,9 @@ def describe(config: Any) -> Any:
         fields = dataclasses.fields(config)
         return {field.name: describe(getattr(config, field.name)) for field in fields}
     if isinstance(config, functools.partial):
-        return {"call": _name(config.func), **{k: describe(v) for k, v in config.keywords.items()}}
+        called = {k: describe(v) for k, v in config.keywords.items()}
+        called |= {str(i): describe(v) for i, v in enumerate(config.args)}
+        return {"call": _name(config.func), **called}
     if isinstance(config, tuple | list):
         return [describe(item) for item in config]
     if isinstance(config, dict):

@@ -637,6 +637,7 @@ def write_report(
     class_names: Sequence[str] | None = None,
     patch_features: Float[Array | np.ndarray, "p gh gw e"] | None = None,
     sigreg_null: float | None = None,
+    figures: Sequence[tuple[str, "Figure", str]] = (),
 ) -> Path:
     """Write the report of a run as one HTML file, readable without network or scripts.
 
@@ -659,6 +660,7 @@ def write_report(
         patch_features: Features of the patches of the first images, of an encoder that has them.
         sigreg_null: Value of the statistic on exact normal samples; that of the default
             Epps-Pulley statistic when `None`.
+        figures: Titles, figures and captions of whatever else there is to see.
 
     Returns:
         The path.
@@ -678,7 +680,7 @@ def write_report(
     parts: list[str] = []
 
     if table := _results_html(results):
-        parts.append(_section("Probes on held-out images", table))
+        parts.append(_section("Results on held-out data", table))
     if isinstance(results.get("diagnostics"), Mapping) and results["diagnostics"]:
         parts.append(_section("Diagnostics", _diagnostics_html(results["diagnostics"])))
     if any(len(_series(metrics, panel[0])[0]) >= 2 for panel in _PANELS):
@@ -730,6 +732,7 @@ def write_report(
                 "as red, green and blue.",
             )
         )
+    parts.extend(_picture(*figure, vector=True) for figure in figures)
     if found := speed(metrics):
         parts.append(_section("Speed", _names_html(_speed_names(found))))
     parts.append(_section("Configuration", _names_html(_flatten(config))))

@@ -244,10 +244,16 @@ def classification(
         def report(path: Path, title: str, recipe: dict, metrics: list[dict]) -> Path:
             shown = np.linspace(0, len(true) - 1, min(len(true), _MAX_REPORT_CLOUDS)).astype(int)
             clouds = source.gather(shown)
-            plot_confusion(confusion, source.class_names).savefig(path.with_name("confusion.svg"))
+            figures = [
+                (
+                    "Confusion",
+                    plot_confusion(confusion, source.class_names),
+                    "Rows are true classes, columns what the network says.",
+                )
+            ]
             if curves:
                 figure = plot_lines(curves, ylabel="accuracy under random rotation")
-                figure.savefig(path.with_name("robustness.svg"))
+                figures.append(("Robustness", figure, "Clouds damaged in evaluation alone."))
             return write_report(
                 report_key,
                 path,
@@ -259,6 +265,7 @@ def classification(
                 labels=true[shown],
                 images=render_clouds(clouds["points"], mask=clouds.get("exists")),
                 class_names=source.class_names,
+                figures=figures,
             )
 
         return Evaluation(results, results_table(_tables(results)), report)

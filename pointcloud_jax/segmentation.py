@@ -247,7 +247,7 @@ def segmentation(
         results = assemble_results(suites, diagnostics=change)
 
         def report(path: Path, title: str, recipe: dict, metrics: list[dict]) -> Path:
-            from matplotlib.image import imsave
+            from matplotlib.figure import Figure
 
             clouds = everything["points"][pictured]
             exists = everything["exists"][pictured] if "exists" in everything else None
@@ -259,10 +259,21 @@ def segmentation(
                 )
                 for part in rows.values()
             ]
-            # From above: the truth, then each network under each protocol, in the table's order.
-            imsave(path.with_name("parts.png"), np.concatenate(pictures, axis=0))
+            figure = Figure(figsize=(10, 1.4 * len(rows)), layout="constrained")
+            axes = figure.subplots(len(rows), squeeze=False)[:, 0]
+            for ax, name, picture in zip(axes, rows, pictures, strict=True):
+                ax.imshow(picture)
+                ax.set_title(name, fontsize=9, loc="left")
+                ax.set_axis_off()
+            caption = "The truth, then each network under each protocol."
             return write_report(
-                report_key, path, title=title, config=recipe, metrics=metrics, results=results
+                report_key,
+                path,
+                title=title,
+                config=recipe,
+                metrics=metrics,
+                results=results,
+                figures=[("Parts", figure, caption)],
             )
 
         return Evaluation(results, results_table(results), report)

@@ -85,7 +85,7 @@ def page(tmp_path_factory):
 
 def test_the_report_has_every_part_and_fetches_nothing(page):
     assert page.headings == [
-        "Probes on held-out images",
+        "Results on held-out data",
         "Diagnostics",
         "Training",
         "Slices of the embedding",

@@ -160,9 +160,8 @@ def test_an_invariant_network_scores_alike_under_every_protocol(
     assert set(curves) == {"lost"}
     assert curves["lost"]["vectors"][0.0] == results["z/SO(3)"]["vectors"]
     page = evaluation.write_report(tmp_path / "report.html", "Rods", {"a": 1}, [])
-    assert "plain" in page.read_text()
-    assert (tmp_path / "confusion.svg").stat().st_size > 1000
-    assert (tmp_path / "robustness.svg").stat().st_size > 1000
+    text = page.read_text()
+    assert all(wanted in text for wanted in ("plain", "<h2>Confusion</h2>", "<h2>Robustness</h2>"))
 
 
 def test_confusion_counts_every_pair():

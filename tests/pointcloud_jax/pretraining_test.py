@@ -43,6 +43,7 @@ def splits(tmp_path_factory):
     return CONFIG.load(str(file))
 
 
+@pytest.mark.slow
 def test_all_clouds_are_learned_from_and_the_loss_can_be_derived(splits):
     assert len(splits.train) == 24
     task = CONFIG.build(splits)

@@ -27,7 +27,9 @@ def test_there_are_the_promised_recipes():
     assert promised | {"shapenetpart-dipvnet"} <= set(RECIPES)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "shapes" else pytest.mark.slow) for n in RECIPES]
+)
 def test_a_step_fits_together(name, tmp_path):
     recipe = RECIPES[name]
     rng = np.random.default_rng(0)

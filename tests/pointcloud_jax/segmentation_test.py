@@ -42,6 +42,7 @@ def splits(tmp_path_factory):
     return CONFIG.load(str(file))
 
 
+@pytest.mark.slow
 def test_parts_are_learned_and_do_not_change_when_the_cloud_turns(splits, tmp_path):
     task = CONFIG.build(splits)
     initial = variables = task.init(jax.random.key(0))
@@ -79,8 +80,9 @@ def test_parts_are_learned_and_do_not_change_when_the_cloud_turns(splits, tmp_pa
         upright, turned = (results[f"z/{p}, {measure}"]["vectors"] for p in ("I", "SO(3)"))
         assert upright == turned > 0.8
     assert results["diagnostics"]["vectors"]["change, z/SO(3)"] < 1e-4
-    assert "mIoU" in evaluation.write_report(tmp_path / "r.html", "Balls", {}, []).read_text()
-    assert (tmp_path / "parts.png").stat().st_size > 1000
+    page = evaluation.write_report(tmp_path / "r.html", "Balls", {}, []).read_text()
+    assert "mIoU" in page
+    assert "<h2>Parts</h2>" in page
 
 
 def test_the_measure_agrees_with_a_count_by_hand():

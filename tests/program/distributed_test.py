@@ -40,7 +40,8 @@ def assert_same_curve(workdir, expected):
     np.testing.assert_allclose(curve[:, :4], expected[:, :4], rtol=1e-4)
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
 def test_processes_give_the_curve_of_one(count, reference_curve, tmp_path):
     codes, outputs = finish(start_all(tmp_path, count))
     assert codes == [0] * count, outputs
@@ -135,8 +136,8 @@ def stop_at_10(stop, step):
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (("8", "shard_map", None), ("2", "jit", "data=1,fsdp=2")),
         (("8", "jit", "data=2,fsdp=4"), ("1", "shard_map", None)),
+        pytest.param(("8", "shard_map", None), ("2", "jit", "fsdp=2"), marks=pytest.mark.slow),
         pytest.param(("1", "pmap", None), ("8", "jit", "fsdp=8"), marks=pytest.mark.slow),
         pytest.param(("4", "jit", "fsdp=4"), ("8", "pmap", None), marks=pytest.mark.slow),
     ],

@@ -121,6 +121,7 @@ def test_if_no_checkpoint_can_be_read_nothing_is_touched(stopped_run, tmp_path, 
 # --- disks ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_reported_and_ends_no_run(tmp_path):
     """No file may grow beyond 12 kB: the log fits, the weights do not."""
     limited = (
@@ -151,6 +152,7 @@ def test_a_workdir_that_cannot_be_one_gets_one_line(tmp_path, capsys):
 # --- signals --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_the_process_at_once(tmp_path):
     process = start(tmp_path)
     wait_for_steps(tmp_path, 5, process)
@@ -284,6 +286,7 @@ def test_runs_are_listed_and_shown(stopped_run, tmp_path, capsys):
     assert train.main(["ls", str(tmp_path / "nowhere")]) == 2
 
 
+@pytest.mark.slow
 def test_a_trace_of_some_steps_is_written(tmp_path):
     assert run(tmp_path, "--steps", "16", "--profile", "2") == 0
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))

@@ -23,8 +23,16 @@ from tests.program.helpers import losses, rows, run, run_to_the_end, start, wait
 # --- one curve, however it is run -----------------------------------------------------------------
 
 
+# Every pair of them; in the quick tests, each strategy and each number.
+QUICK = {("shard_map", 1), ("shard_map", 8), ("pmap", 2), ("jit", 4), ("jit", 8)}
+
+
 @pytest.mark.parametrize(
-    ("strategy", "devices"), list(itertools.product(["shard_map", "pmap", "jit"], [1, 2, 4, 8]))
+    ("strategy", "devices"),
+    [
+        pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow)
+        for pair in itertools.product(["shard_map", "pmap", "jit"], [1, 2, 4, 8])
+    ],
 )
 def test_every_strategy_and_number_of_devices_gives_the_same_20_steps(
     strategy, devices, reference_curve, tmp_path
@@ -37,6 +45,7 @@ def test_every_strategy_and_number_of_devices_gives_the_same_20_steps(
     np.testing.assert_allclose(curve[:, :4], reference_curve[:, :4], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_curve(reference_curve, tmp_path):
     assert run(tmp_path, "--seed", "1", "--steps", "11") == 0
     assert not np.allclose(np.array(losses(tmp_path))[:, 1], reference_curve[:11, 1], rtol=1e-2)
@@ -58,6 +67,7 @@ def test_a_run_killed_twice_ends_with_the_same_losses_bit_for_bit(undisturbed, t
     assert losses(tmp_path) == undisturbed
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_says_how_to_resume(undisturbed, tmp_path):
     process = start(tmp_path)
     wait_for_steps(tmp_path, 7, process)
@@ -230,7 +240,18 @@ def test_there_are_the_promised_recipes_and_each_says_its_command():
 ON_IMAGES = [n for n, (_, recipe) in RECIPES.items() if hasattr(recipe.task, "image_size")]
 
 
-@pytest.mark.parametrize("name", [name for name in ON_IMAGES if name != "digits"])
+# The rest are of the same parts, and larger.
+TRACED = {"cifar10-resnet18", "cifar10-vit", "cifar10-rope", "folder"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in TRACED else pytest.mark.slow)
+        for name in ON_IMAGES
+        if name != "digits"
+    ],
+)
 def test_the_step_of_every_recipe_fits_together(name, tmp_path):
     """Trace what a run would do, on a tiny data set, without compiling it."""
     recipe = RECIPES[name][1]
