@@ -415,7 +415,8 @@ def on_one_device(masked):
 
 def mesh(devices=NUM_DEVICES):
     axis_types = (AxisType.Auto,)
-    return jax.make_mesh((devices,), ("data",), axis_types, devices=jax.devices()[:devices])
+    shape, devices = (devices,), jax.devices()[:devices]
+    return jax.make_mesh(shape, ("data",), axis_types=axis_types, devices=devices)
 
 
 def by_shard_map(check_vma, names, masked, devices=NUM_DEVICES):
