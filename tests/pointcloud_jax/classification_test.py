@@ -173,6 +173,7 @@ def test_confusion_counts_every_pair():
             assert counts[i, j] == ((true == i) & (called == j)).sum()
 
 
+@pytest.mark.slow
 def test_rotations_of_held_out_clouds_depend_on_seed_draw_and_index_alone():
     points = np.random.default_rng(0).normal(size=(3, 8, 3)).astype(np.float32)
     batch = {"points": jnp.asarray(points), "index": jnp.arange(3)}

@@ -189,6 +189,7 @@ def slopes():
     return lambda points, mask: step(params, points, mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["equal", "twice", "few", "none"])
 def test_training_on_degenerate_clouds_has_finite_outputs_and_gradients(slopes, kind):
     points, mask = cloud(2, 20), EVERY.copy()
@@ -201,6 +202,7 @@ def test_training_on_degenerate_clouds_has_finite_outputs_and_gradients(slopes, 
         assert np.isfinite(leaf).all()
 
 
+@pytest.mark.slow
 def test_every_parameter_learns(slopes):
     (_, statistics), (by_parameter, by_point) = slopes(cloud(2, 20), EVERY)
     still = [
