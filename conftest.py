@@ -30,7 +30,7 @@ jaxtyping.install_import_hook(
 # Every draw compiles, so examples are few and have no deadline; derandomised, so that a red test
 # is red again on the next run.
 hypothesis.settings.register_profile(
-    "jax", max_examples=10, deadline=None, derandomize=True, database=None
+    "jax", max_examples=6, deadline=None, derandomize=True, database=None
 )
 hypothesis.settings.load_profile("jax")
 

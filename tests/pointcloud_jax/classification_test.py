@@ -106,6 +106,7 @@ def test_training_lowers_the_loss_of_every_network(trained):
     np.testing.assert_allclose(last["loss"], last["loss_vectors"] + last["loss_plain"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loss_and_its_gradient_do_not_depend_on_the_number_of_devices(splits):
     # One network of the two, which halves what is compiled; vectors have their own such test.
     config = dataclasses.replace(CONFIG, networks={"plain": CONFIG.networks["plain"]})
