@@ -47,7 +47,7 @@ AXIS = "data"
 DEFAULT_RECIPE = "digits"
 # What may differ when a run is resumed: it changes where and how, not what is computed.
 HARMLESS = (
-    {"workdir", "data_dir", "devices", "mesh", "strategy", "microbatch"}
+    {"workdir", "data_dir", "devices", "mesh", "strategy"}
     | {"distributed", "coordinator", "num_processes", "process_id", "heartbeat_seconds"}
     | {"log_every", "checkpoint_every", "evaluate", "profile", "force"}
     | {"max_bad_records", "max_skipped_steps"}
