@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -54,23 +54,6 @@ class ClassificationConfig(SupervisedConfig):
     evaluation_only: ClassVar[frozenset[str]] = SupervisedConfig.evaluation_only | {"robustness"}
 
     robustness: bool = False
-
-    def load(
-        self,
-        name: str,
-        *,
-        data_dir: str | None = None,
-        holdout: Literal["test", "validation"] = "test",
-        max_bad_records: int = 0,
-    ) -> Splits:
-        """Load clouds that have a class; see `pointcloud_jax.data.load`."""
-        return self._load(
-            name,
-            parts=False,
-            data_dir=data_dir,
-            holdout=holdout,
-            max_bad_records=max_bad_records,
-        )
 
     def build(
         self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: str | None = None

@@ -186,9 +186,9 @@ def load(
     ``shapenetpart``      `data_dir` holds the HDF5 files (without normals) or the text files (with
                           them). Labels are the categories. Trained on train and val together.
     ``npz:PATH``          Arrays ``points`` (n p 3) and, each optional, ``normals``, ``label`` (-1
-                          where unknown), ``class_names``, ``is_test``, ``part`` (n p),
-                          ``part_names`` and ``part_class``. Digits at the end of a name do not
-                          count; ``category`` may stand for label and class.
+                          where unknown), ``class_names``, ``is_test`` (positive where held out),
+                          ``part`` (n p), ``part_names`` and ``part_class``. Digits at the end of
+                          a name do not count; ``category`` may stand for label and class.
     ====================  ========================================================================
 
     `data_dir` may be the folder itself or the one above it. A part of the training data that stands
@@ -405,7 +405,8 @@ def _npz(file: Path, num_points: int) -> _Sets:
         part_names = np.arange(0 if part_class is None else len(part_class))
     splits = {"train": arrays}
     if "is_test" in found:
-        test = found["is_test"].astype(bool).ravel()
+        # -1 is for clouds of neither part, which have no label: something to pretrain on.
+        test = found["is_test"].ravel() > 0
         splits = {
             name: {key: array[rows] for key, array in arrays.items()}
             for name, rows in (("train", ~test), ("test", test))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -44,28 +44,11 @@ class SegmentationConfig(SupervisedConfig):
         ValueError: For a value out of range.
     """
 
-    evaluation_only: ClassVar[frozenset[str]] = SupervisedConfig.evaluation_only
+    wants_parts: ClassVar[bool] = True
 
     hidden: tuple[int, ...] = (256, 256, 128)
     dropout_rate: float = 0.4
     tell_category: bool = True
-
-    def load(
-        self,
-        name: str,
-        *,
-        data_dir: str | None = None,
-        holdout: Literal["test", "validation"] = "test",
-        max_bad_records: int = 0,
-    ) -> Splits:
-        """Load clouds whose points belong to parts; see `pointcloud_jax.data.load`."""
-        return self._load(
-            name,
-            parts=True,
-            data_dir=data_dir,
-            holdout=holdout,
-            max_bad_records=max_bad_records,
-        )
 
     def build(
         self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: str | None = None

@@ -50,6 +50,8 @@ class SupervisedConfig:
     """
 
     evaluation_only: ClassVar[frozenset[str]] = frozenset({"eval_rotations", "eval_batch", "votes"})
+    #: Whether the clouds must come with the parts of their points.
+    wants_parts: ClassVar[bool] = False
 
     networks: Mapping[str, Callable[..., Any]]
     view: PointViewSpec
@@ -73,20 +75,20 @@ class SupervisedConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
 
-    def _load(
+    def load(
         self,
         name: str,
         *,
-        parts: bool,
-        data_dir: str | None,
-        holdout: Literal["test", "validation"],
-        max_bad_records: int,
+        data_dir: str | None = None,
+        holdout: Literal["test", "validation"] = "test",
+        max_bad_records: int = 0,
     ) -> Splits:
+        """Load clouds that have a class; see `pointcloud_jax.data.load`."""
         splits = data.load(
             name,
             num_points=self.stored_points,
             normals=self.normals,
-            parts=parts,
+            parts=self.wants_parts,
             data_dir=data_dir,
             holdout=holdout,
             max_bad_records=max_bad_records,

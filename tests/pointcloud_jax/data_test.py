@@ -64,7 +64,7 @@ def test_arrays_may_say_everything_about_themselves(tmp_path):
         points=points.astype(np.float16),
         label69=np.int8([0, 1, -1, 1, 0, 1]),
         class_names69=["a", "b"],
-        is_test69=[0, 0, 0, 0, 1, 1],
+        is_test69=[0, 0, -1, 0, 1, 1],
         part=part,
         part_names=["a/x", "b/x", "b/y"],
         part_class=np.array([0, 1, 1]),
