@@ -13,8 +13,9 @@ TESTS ?=
 train: $(VENV)/.train
 	$(BIN)/python train.py
 
+# A module is tested by one process, so that what its tests share is compiled once.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n 2 -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(TESTS)
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m slow $(TESTS)

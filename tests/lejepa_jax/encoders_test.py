@@ -158,7 +158,10 @@ EVERY_WAY = ("shard_map, checked", "shard_map, unchecked", "pmap", "jit")
     ("name", "how"),
     [(name, how) for name in ("resnet", "projector") for how in EVERY_WAY]
     # Nothing here looks across the batch; their question is stochastic depth by global index.
-    + [("vit", "shard_map, checked"), ("convnext", "pmap")],
+    + [
+        ("vit", "shard_map, checked"),
+        pytest.param("convnext", "pmap", marks=pytest.mark.slow),
+    ],
 )
 def test_eight_devices_compute_what_one_does(name, how):
     expected = on_one_device(name)

@@ -465,8 +465,15 @@ def test_fewer_devices_agree(devices):
     _check_equal(RUNS["shard_map"](REPRESENTATIVES, masked=True, devices=devices), masked=True)
 
 
-@pytest.mark.parametrize("masked", [True, False], ids=["masked", "unmasked"])
-@pytest.mark.parametrize("run", [name for name in RUNS if name != "shard_map"])
+OTHER_WAYS = [(run, masked) for run in RUNS if run != "shard_map" for masked in (True, False)]
+# Those that a step of the trainer may take.
+QUICK_WAYS = {("pmap", True), ("jit", False)}
+
+
+@pytest.mark.parametrize(
+    ("run", "masked"),
+    [pytest.param(*way, marks=() if way in QUICK_WAYS else pytest.mark.slow) for way in OTHER_WAYS],
+)
 def test_every_other_way_to_run_on_devices_agrees(run, masked):
     _check_equal(RUNS[run](REPRESENTATIVES, masked=masked), masked)
 

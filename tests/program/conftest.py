@@ -57,8 +57,8 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def reference_curve(tmp_path_factory):
-    """The curve of a run in this process, on one device."""
+def reference_run(tmp_path_factory):
+    """Folder of a run in this process, on one device; tests copy it before they change it."""
     workdir = tmp_path_factory.mktemp("reference")
     train.recipes, before = tiny_run.recipes, train.recipes
     try:
@@ -66,4 +66,10 @@ def reference_curve(tmp_path_factory):
             assert run(workdir) == 0
     finally:
         train.recipes = before
-    return np.array(losses(workdir))
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def reference_curve(reference_run):
+    """Its curve."""
+    return np.array(losses(reference_run))

@@ -65,6 +65,7 @@ def test_processes_evaluate_together_as_one_does(tmp_path):
     assert (tmp_path / "two" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_told_to_stop_takes_the_others_along(reference_curve, tmp_path):
     processes = start_all(tmp_path, 2)
     wait_for_steps(tmp_path, 5, processes[0])
