@@ -1,0 +1,491 @@
+"""Networks on clouds of real shapes: which one, which spectrum, which options, how many labels.
+
+    python -m benchmarks.clouds classification --data-dir FOLDER    # sized for one CPU core
+    python -m benchmarks.clouds options --data-dir FOLDER
+    python -m benchmarks.clouds parts --data-dir FOLDER
+    python -m benchmarks.clouds few-shot --data-dir FOLDER
+    python -m benchmarks.clouds options --table                     # of what was measured so far
+
+FOLDER holds `shapes69.npz` (69 classes) and, for `parts`, `psb_parts.npz`; the arrays are those of
+`npz:PATH` in `pointcloud_jax.data.load`. Each run appends a line to a file of results, and those
+that are there are not run again: a run that was stopped goes on, and a table can be made at any
+time. All networks have the same budget, schedule and batches; `options` shares its file, and the
+runs that both name, with `classification`.
+
+Training turns clouds about the third axis (z) or anyhow (SO(3)); each network is tested turned both
+ways, twice. The collections of the shapes disagree about which axis is up.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import train
+from configs import Recipe, lejepa_shapes
+from lejepa_jax.augment import example_keys
+from lejepa_jax.data import Splits, batches
+from lejepa_jax.probes import linear_accuracy
+from lejepa_jax.task import Task, TaskConfig, Variables
+from pointcloud_jax import debye_spectrum, degree_spectrum, rotations
+from pointcloud_jax.augment import PointViewSpec
+from pointcloud_jax.classification import ClassificationConfig
+from pointcloud_jax.dgcnn import Dgcnn, VnDgcnn
+from pointcloud_jax.dipvnet import PAPER, Dipvnet, DipvnetParts, DirectionOptions, tiny_config
+from pointcloud_jax.pretraining import CloudPretrainingConfig
+from pointcloud_jax.segmentation import SegmentationConfig
+
+Network = Callable[..., Any]
+Row = dict[str, Any]
+
+_UP = (0.0, 0.0, 1.0)
+_PROTOCOLS = {"z": "axis", "SO(3)": "so3"}
+
+
+def dipvnet(encoder: Network = Dipvnet, **changed: Any) -> Network:
+    """The smallest DiPVNet with some of the default options changed."""
+    return functools.partial(encoder, config=tiny_config(DirectionOptions(**changed)))
+
+
+DGCNN = functools.partial(Dgcnn, widths=(32, 64), embedding=256, k=8)
+VN_DGCNN = functools.partial(VnDgcnn, widths=(8, 16), embedding=32, k=8)
+
+CLASSIFIERS: Mapping[str, Network] = {
+    "DGCNN": DGCNN,
+    "VN-DGCNN": VN_DGCNN,
+    "DiPVNet": dipvnet(),
+    "DiPVNet, aggregation=projection": dipvnet(aggregation="projection"),
+    "DiPVNet, aggregation=statistics": dipvnet(aggregation="statistics"),
+    "DiPVNet, spectrum=dasft, rule=fibonacci-36": dipvnet(spectrum="dasft", rule="fibonacci-36"),
+    "DiPVNet, spectrum=dasft, rule=design-36": dipvnet(spectrum="dasft", rule="design-36"),
+    "DiPVNet, spectrum=dasft, rule=lebedev-15": dipvnet(spectrum="dasft", rule="lebedev-15"),
+}
+# Each option back to the published choice, the others left as they are by default.
+OPTIONS: Mapping[str, Network] = {
+    "DiPVNet": dipvnet(),
+    "DiPVNet, aggregation=projection": dipvnet(aggregation="projection"),
+    "DiPVNet, separate=False": dipvnet(separate=False),
+    "DiPVNet, pool=max": dipvnet(pool="max"),
+    "DiPVNet, exclude_self=False": dipvnet(exclude_self=False),
+    "DiPVNet, center=False": dipvnet(center=False),
+    "DiPVNet, spectrum=dasft, rule=fibonacci-36": dipvnet(spectrum="dasft", rule="fibonacci-36"),
+    "DiPVNet, normalise_radius=False": dipvnet(normalise_radius=False),
+    "DiPVNet, log_spectrum=False": dipvnet(log_spectrum=False),
+    "DiPVNet, frequency_embedding=False": dipvnet(frequency_embedding=False),
+    "DiPVNet, PAPER": functools.partial(Dipvnet, config=tiny_config(PAPER)),
+    "DiPVNet, chirality=True": dipvnet(chirality=True),
+}
+SEGMENTERS: Mapping[str, Network] = {
+    "DGCNN": DGCNN,
+    "VN-DGCNN": VN_DGCNN,
+    "DiPVNet": dipvnet(DipvnetParts),
+    "DiPVNet, PAPER": functools.partial(DipvnetParts, config=tiny_config(PAPER)),
+}
+
+
+class Results:
+    """Lines of JSON in a file, one a run."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def rows(self) -> list[Row]:
+        """Read what is there."""
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def has(self, **wanted: Any) -> bool:
+        """Whether there is a run like this."""
+        return any(wanted.items() <= row.items() for row in self.rows())
+
+    def write(self, **row: Any) -> None:
+        """Append a run."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+@functools.partial(jax.jit, static_argnames="rotation")
+def turned(key: jax.Array, batch: Mapping[str, Any], rotation: str) -> dict[str, Any]:
+    """Turn the clouds of a batch before the step, so that one compiled step serves z and SO(3)."""
+    keys = example_keys(key, batch["index"])
+    if rotation == "axis":
+        up = jax.numpy.array(_UP)
+        turns = jax.vmap(lambda key: rotations.random_rotation_about(key, up))(keys)
+    else:
+        turns = jax.vmap(rotations.random_rotation)(keys)
+    return {**batch, "points": rotations.rotate(batch["points"], turns)}
+
+
+class Trainer:
+    """The loop of `train.py` without its files: one compiled step for all seeds."""
+
+    def __init__(self, recipe: Recipe, splits: Splits):
+        self.recipe, self.splits = recipe, splits
+        self.task: Task = recipe.task.build(splits, dtype=jax.numpy.float32, axis_name=None)
+        self.optimiser = train.make_optimiser(recipe)
+
+        @functools.partial(jax.jit, donate_argnums=1)
+        def step(key, state, batch):
+            return train.make_step(recipe, self.task, self.optimiser, key, 1, None)(state, batch)
+
+        @jax.jit
+        def init(key):
+            return train.initial_state(recipe, self.task, self.optimiser, key)
+
+        self.step, self.init = step, init
+
+    def run(self, seed: int, rotation: str | None, splits: Splits) -> tuple[Variables, Row]:
+        """Train with a seed; returns the variables, and what to note about the run."""
+        recipe = self.recipe
+        init_key, step_key, turn_key = jax.random.split(jax.random.key(seed), 3)
+        state = self.init(init_key)
+        order = batches(
+            splits.train,
+            batch_size=recipe.global_batch,
+            seed=seed,
+            steps=recipe.steps,
+            prefetch=0,
+        )
+        losses, began = [], 0.0
+        for number, batch in enumerate(order):
+            if rotation is not None:
+                batch = turned(jax.random.fold_in(turn_key, number), batch, rotation)
+            state, metrics = self.step(step_key, state, batch)
+            losses.append(metrics["loss"])
+            if number == 0:  # compiled
+                metrics["loss"].block_until_ready()
+                began = time.process_time()
+        loss = float(np.mean([float(loss) for loss in losses[-50:]]))
+        params = state.variables.params
+        return state.variables, {
+            "steps": recipe.steps,
+            "batch": recipe.global_batch,
+            "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+            "seconds": round(time.process_time() - began, 1),
+            "loss": round(loss, 4),
+        }
+
+    def evaluate(self, seed: int, variables: Variables, splits: Splits) -> dict[str, Any]:
+        """Test, against the variables the seed began with where the task wants them."""
+        untrained = self.init(jax.random.split(jax.random.key(seed), 3)[0]).variables
+        key = jax.random.key(seed)
+        return self.task.evaluate(key, variables, untrained, splits, jax.device_put).results
+
+
+def recipe_for(args: argparse.Namespace, task: TaskConfig) -> Recipe:
+    """The settings of the optimiser that all runs share."""
+    return Recipe(
+        data="npz",
+        task=task,
+        steps=args.steps,
+        global_batch=args.batch,
+        learning_rate=args.rate,
+        warmup_steps=args.steps // 10,
+    )
+
+
+def supervised(
+    args: argparse.Namespace,
+    results: Results,
+    make: Callable[..., ClassificationConfig | SegmentationConfig],
+    networks: Mapping[str, Network],
+    trained_on: Iterable[str],
+    splits: Splits,
+) -> None:
+    """Train every network from every seed under every rotation, but what is there already."""
+    wanted = [(train_as, seed) for train_as in trained_on for seed in args.seeds]
+    for name, network in networks.items():
+        missing = [
+            run for run in wanted if not results.has(network=name, train=run[0], seed=run[1])
+        ]
+        if not missing:
+            continue
+        trainer = Trainer(recipe_for(args, make(networks={name: network})), splits)
+        for train_as, seed in missing:
+            variables, about = trainer.run(seed, _PROTOCOLS[train_as], splits)
+            scores = trainer.evaluate(seed, variables, splits)
+            changes = scores.pop("diagnostics")[name]
+            # Of "I/SO(3)", since it is here that clouds are turned in training, the end.
+            found = {
+                test.partition("/")[2]: score[name]
+                for test, score in scores.items()
+                if test != "confusion"
+            }
+            results.write(
+                network=name,
+                train=train_as,
+                seed=seed,
+                points=args.points,
+                **about,
+                **found,
+                change=changes["change, I/SO(3)"],
+            )
+
+
+def task_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the tasks on labelled clouds share."""
+    return {
+        "view": PointViewSpec(
+            count=1, num_points=args.points, up=_UP, scale=(0.8, 1.25), jitter=0.01
+        ),
+        "stored_points": 2 * args.points,
+        "eval_rotations": 2,
+        "eval_batch": 64,
+    }
+
+
+def classifying(args: argparse.Namespace) -> Callable[..., ClassificationConfig]:
+    """Make tasks of classification."""
+    return functools.partial(
+        ClassificationConfig,
+        hidden=(128,),
+        dropout_rate=0.2,
+        label_smoothing=0.1,
+        **task_options(args),
+    )
+
+
+def segmenting(args: argparse.Namespace) -> Callable[..., SegmentationConfig]:
+    """Make tasks of segmentation."""
+    return functools.partial(
+        SegmentationConfig,
+        hidden=(64, 64),
+        dropout_rate=0.2,
+        label_smoothing=0.1,
+        **task_options(args),
+    )
+
+
+def descriptors(args: argparse.Namespace, results: Results, file: str) -> None:
+    """What needs no network: a linear probe on spectra that are invariant by themselves."""
+    radii = np.linspace(0, 12, 31)
+    degrees = functools.partial(degree_spectrum, max_degree=8)
+    loader = classifying(args)(networks={"none": DGCNN})
+    # Debye's sum over the pairs of 1,024 points would take longer than training a network.
+    for points, name, spectrum in (
+        (args.points, "Debye spectrum", debye_spectrum),
+        (args.points, "degree spectrum", degrees),
+        (1024, "degree spectrum", degrees),
+    ):
+        if results.has(descriptor=name, points=points):
+            continue
+        splits = dataclasses.replace(loader, stored_points=points).load(file)
+
+        @jax.jit
+        def describe(clouds, spectrum=spectrum):
+            energy = spectrum(clouds, radii)
+            return jax.numpy.log(energy.reshape(energy.shape[0], -1) + 1e-4)
+
+        seen = []
+        for source in (splits.train, splits.test):
+            rows = np.array_split(np.arange(len(source)), -(-len(source) // 64))
+            clouds = (source.gather(row)["points"] for row in rows)
+            seen += [np.concatenate([describe(part) for part in clouds]), source.labels]
+        classes = splits.train.num_classes
+        accuracy = linear_accuracy(jax.random.key(0), *seen, num_classes=classes)
+        results.write(descriptor=name, points=points, accuracy=accuracy)
+
+
+def few_shot(args: argparse.Namespace, results: Results, file: str) -> None:
+    """LeJEPA without labels and probes on few, against training on those few alone."""
+    pretraining = lejepa_shapes.RECIPE
+    config = pretraining.task
+    assert isinstance(config, CloudPretrainingConfig)
+    config = dataclasses.replace(
+        config,
+        views=tuple(dataclasses.replace(v, num_points=args.points) for v in config.views),
+        stored_points=2 * args.points,
+        eval_points=args.points,
+    )
+    missing = [seed for seed in args.seeds if not results.has(learned="LeJEPA", seed=seed)]
+    if missing:
+        splits = config.load(file)
+        recipe = dataclasses.replace(pretraining, task=config)
+        if args.pretraining_steps is not None:
+            steps = args.pretraining_steps
+            recipe = dataclasses.replace(recipe, steps=steps, warmup_steps=steps // 10)
+        trainer = Trainer(recipe, splits)
+        for seed in missing:
+            variables, about = trainer.run(seed, None, splits)
+            found = trainer.evaluate(seed, variables, splits)
+            diagnostics = found.pop("diagnostics")
+            results.write(
+                learned="LeJEPA",
+                seed=seed,
+                points=args.points,
+                clouds=len(splits.train),
+                **about,
+                **found,
+                sigreg=diagnostics["encoder"]["sigreg"],
+            )
+    make = classifying(args)
+    splits = make(networks={"none": DGCNN}).load(file)
+    network = {"scratch": config.encoder}
+    trainer = None
+    for shots in (5, 10):
+        for seed in args.seeds:
+            if results.has(learned="scratch", shots=shots, seed=seed):
+                continue
+            order = np.random.default_rng(seed).permutation(len(splits.train))
+            labels = splits.train.labels[order]
+            few = [order[labels == c][:shots] for c in range(splits.train.num_classes)]
+            part = splits._replace(train=splits.train.subset(np.sort(np.concatenate(few))))
+            trainer = trainer or Trainer(recipe_for(args, make(networks=network)), splits)
+            variables, about = trainer.run(seed, "axis", part)
+            found = trainer.evaluate(seed, variables, part)
+            results.write(
+                learned="scratch",
+                shots=shots,
+                seed=seed,
+                points=args.points,
+                **about,
+                **{test: found[f"I/{test}"]["scratch"] for test in _PROTOCOLS},
+            )
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def spread(values: Iterable[float]) -> str:
+    """Mean over seeds in per cent, and half the distance of the outermost."""
+    values = [100 * value for value in values]
+    if not values:
+        return ""
+    half = f" ± {(max(values) - min(values)) / 2:.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{half}"
+
+
+def markdown(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    """A table of cells."""
+    head = list(head)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *lines])
+
+
+def networks_table(rows: list[Row], names: Iterable[str], scores: Mapping[str, str]) -> str:
+    """Networks by protocol; `scores` gives the name of each score and the end of its key."""
+    protocols = [("z", "z"), ("z", "SO(3)"), ("SO(3)", "SO(3)")]
+    head = ["network", "parameters", "seeds"]
+    head += [f"{a}/{b}{score}" for score in scores for a, b in protocols]
+    lines = []
+    for name in names:
+        own = [row for row in rows if row.get("network") == name]
+        if not own:
+            continue
+        seeds = len({row["seed"] for row in own})
+        cells = [name, f"{own[0]['parameters']:,}", str(seeds)]
+        for end in scores.values():
+            for train_as, test in protocols:
+                cells.append(spread(row[test + end] for row in own if row["train"] == train_as))
+        change = np.mean([row["change"] for row in own])
+        lines.append([*cells, f"{change:.0e}"])
+    lines += [
+        [f"{row['descriptor']} of {row['points']} points, linear", "", ""]
+        + [spread([row["accuracy"]])] * len(protocols)
+        + ["0"]
+        for row in rows
+        if "descriptor" in row
+    ]
+    return markdown([*head, "change"], lines)
+
+
+def options_table(rows: list[Row]) -> str:
+    """Options by accuracy under z/SO(3), and by how far that is from the default."""
+    score = {
+        (row["network"], row["seed"]): row["SO(3)"]
+        for row in rows
+        if "network" in row and row["train"] == "z"
+    }
+    lines = []
+    for name in OPTIONS:
+        own = {seed: value for (network, seed), value in score.items() if network == name}
+        if not own:
+            continue
+        gains = [100 * (v - score["DiPVNet", s]) for s, v in own.items() if ("DiPVNet", s) in score]
+        parts = [row for row in rows if row.get("network") == name and row["train"] == "z"]
+        lines.append(
+            [
+                name,
+                spread(own.values()),
+                ", ".join(f"{gain:+.1f}" for gain in gains),
+                f"{np.mean([row['loss'] for row in parts]):.3f}",
+                f"{np.mean([row['change'] for row in parts]):.0e}",
+                f"{np.mean([row['seconds'] for row in parts]):.0f}",
+            ]
+        )
+    head = ["options", "z/SO(3)", "against the default, by seed", "loss", "change", "seconds"]
+    return markdown(head, lines)
+
+
+def few_shot_table(rows: list[Row]) -> str:
+    """What is probed, by number of labels; from scratch in the last line."""
+    learned = [row for row in rows if row["learned"] == "LeJEPA"]
+    probes = ["few_shot_5", "few_shot_10", "linear", "knn"]
+    sources = dict.fromkeys(source for row in learned for source in row["knn"])
+    lines = [
+        [source, *(spread(row[probe][source] for row in learned) for probe in probes)]
+        for source in sources
+    ]
+    for test in _PROTOCOLS:
+        cells = [
+            spread(r[test] for r in rows if r["learned"] == "scratch" and r["shots"] == shots)
+            for shots in (5, 10)
+        ]
+        lines.append([f"trained from scratch on those labels, z/{test}", *cells, "", ""])
+    return markdown(["", "5 labels a class", "10 labels a class", "all, linear", "k-NN"], lines)
+
+
+def main() -> None:
+    """Run what is missing, then print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("suite", choices=("classification", "options", "parts", "few-shot"))
+    parser.add_argument("--data-dir", type=Path, default=Path())
+    parser.add_argument("--results", type=Path, default=Path("runs/clouds"))
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
+    parser.add_argument("--train", nargs="*", choices=tuple(_PROTOCOLS), default=list(_PROTOCOLS))
+    parser.add_argument("--networks", nargs="*", help="of the suite's; by default all of them")
+    parser.add_argument("--points", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--pretraining-steps", type=int, help="as the recipe says by default")
+    parser.add_argument("--table", action="store_true", help="only print what is there")
+    args = parser.parse_args()
+    suite = args.suite
+    name = "classification" if suite == "options" else suite.replace("-", "_")
+    results = Results(args.results / f"{name}.jsonl")
+    shapes = f"npz:{args.data_dir / 'shapes69.npz'}"
+    networks = {"classification": CLASSIFIERS, "options": OPTIONS, "parts": SEGMENTERS}.get(suite)
+
+    if not args.table:
+        if networks is None:
+            few_shot(args, results, shapes)
+        else:
+            make = segmenting(args) if suite == "parts" else classifying(args)
+            file = f"npz:{args.data_dir / 'psb_parts.npz'}" if suite == "parts" else shapes
+            chosen = {k: v for k, v in networks.items() if k in (args.networks or networks)}
+            trained_on = ["z"] if suite == "options" else args.train
+            splits = make(networks=chosen).load(file)
+            if suite == "classification":
+                descriptors(args, results, shapes)
+            supervised(args, results, make, chosen, trained_on, splits)
+    if suite == "classification":
+        print(networks_table(results.rows(), CLASSIFIERS, {"": ""}))
+    elif suite == "options":
+        print(options_table(results.rows()))
+    elif suite == "parts":
+        scores = {", instance": ", instance mIoU", ", class": ", class mIoU"}
+        print(networks_table(results.rows(), SEGMENTERS, scores))
+    else:
+        print(few_shot_table(results.rows()))
+
+
+if __name__ == "__main__":
+    main()
