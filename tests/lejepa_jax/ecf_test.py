@@ -112,3 +112,13 @@ def test_sample_count_of_an_empty_mask_is_one():
 def test_bad_projections_are_named(x, mask, message, unchecked):
     with pytest.raises(ValueError, match=message):
         ecf(jnp.asarray(x), GRID, mask=mask)
+
+
+@pytest.mark.parametrize("largest", [1.0, 8000.0, 1e6])
+def test_cosine_and_sine_of_near_and_far_angles_are_those_of_float64(largest):
+    # One sample a slice and frequencies 0 and 1: the function is the sample's own cosine and sine.
+    angles = np.random.default_rng(0).uniform(-largest, largest, (1, 2000)).astype(np.float32)
+    angles[0, :3] = 0, np.float32(np.pi / 4), np.float32(-np.pi / 2)
+    phi = ecf(jnp.asarray(angles), np.array([0.0, 1.0]))
+    np.testing.assert_allclose(phi.real[:, 1], np.cos(angles[0].astype(np.float64)), atol=2e-7)
+    np.testing.assert_allclose(phi.imag[:, 1], np.sin(angles[0].astype(np.float64)), atol=2e-7)
