@@ -29,6 +29,7 @@ from rope_jax.encoding import (
 )
 from rope_jax.frequencies import geometric
 from rope_jax.layout import Layout, check_layout, merge_blocks, split_blocks
+from rope_jax.rotary import turn
 
 # Components (first, second) that an elementary rotation by +t mixes: first' = c first - s second.
 _YAW, _PITCH, _ROLL = (0, 1), (0, 2), (1, 2)
@@ -85,11 +86,8 @@ def rotate_spherical(
     planes = _PLANES[len(order)]
     for axis in reversed(order):
         first, second = planes[axis]
-        c, s = cos[..., axis, :, :], sin[..., axis, :, :]
-        parts[first], parts[second] = (
-            parts[first] * c - parts[second] * s,
-            parts[first] * s + parts[second] * c,
-        )
+        table = cos[..., axis, :, :], sin[..., axis, :, :]
+        parts[first], parts[second] = turn(parts[first], parts[second], *table)
     out = merge_blocks(jnp.stack(parts, axis=-2), layout).astype(x.dtype)
     if rotated == x.shape[-1]:
         return out

@@ -7,6 +7,7 @@ import pytest
 
 import rope_jax
 from rope_jax import frequencies
+from rope_jax.rotary import turn
 
 
 def complex_rope(x: np.ndarray, angles: np.ndarray) -> np.ndarray:
@@ -129,3 +130,23 @@ def test_fixed_directions_differ_between_heads_and_reach_both_ends():
     np.testing.assert_allclose(magnitude[:, :2], 0, atol=1e-6)
     np.testing.assert_allclose(magnitude[:, [2, -1]], [[0.1, 3.0]] * 2, rtol=1e-4)
     assert np.abs(w[:, 0] - w[:, 1]).max() > 0.1
+
+
+@pytest.mark.parametrize("derivative", [jax.grad, jax.jacfwd])
+def test_the_slope_of_a_turn_is_that_of_its_formula(derivative):
+    keys = jax.random.split(jax.random.key(0), 4)
+    pair = jax.random.normal(keys[0], (2, 3, 5, 2, 4))
+    angles, weights = jax.random.normal(keys[1], (1, 5, 2, 4)), jax.random.normal(keys[2], (2, 4))
+
+    def formula(a, b, cos, sin):
+        return a * cos - b * sin, a * sin + b * cos
+
+    def slopes(function):
+        def loss(pair, angles):
+            first, second = function(*pair, jnp.cos(angles), jnp.sin(angles))
+            return (jnp.sin(first) + jnp.square(second)).sum((0, 1, 2)) @ weights.sum(0)
+
+        return jax.jit(derivative(loss, argnums=(0, 1)))(pair, angles)
+
+    for ours, theirs in zip(slopes(turn), slopes(formula), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
