@@ -7,7 +7,8 @@ bfloat16, a block recomputed at a time) is lowered and compiled for that many vi
 Printed is what one device holds and moves in one step: bytes of parameters, moments and
 temporaries, floating-point operations, and the bytes that each kind of collective returns to it,
 those inside loops as often as they turn. SIGReg's own part is measured by compiling it alone, for
-two batches.
+two batches. A step takes minutes to compile: each is kept as a line of `--results` as soon as it is
+done, and those that are there are not compiled again.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
@@ -179,6 +181,7 @@ def main() -> None:
     parser.add_argument("--devices", nargs="+", type=int, default=[8, 64, 256, 512])
     parser.add_argument("--fsdp", type=int, default=8)
     parser.add_argument("--batch-per-device", type=int, default=2)
+    parser.add_argument("--results", type=Path, default=Path("runs/scaling.jsonl"))
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -197,22 +200,35 @@ def main() -> None:
             cells.append(child(["sigreg", str(devices), batch], devices))
         print(f"{devices:>5} devices", *cells, "constant" if cells[0] == cells[1] else "GROWS")
         assert cells[0] == cells[1], "SIGReg's communication must not grow with the batch"
-    columns = (
-        "size devices mesh batch M params MB, moments MB, temporaries GB, TFLOP, moved MB by kind"
-    )
-    print("\nOne training step, for one device\n" + columns)
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    lines = options.results.read_text().splitlines() if options.results.exists() else []
+    done = {(r["size"], r["devices"], r["mesh"], r["batch"]): r for r in map(json.loads, lines)}
+    print("\nOne training step, for one device, in MB (10^6 bytes) but for the operations\n")
+    columns = "ViT", "devices", "batch", "parameters, M", "parameters", "moments", "temporaries"
+    columns += "TFLOP", *COLLECTIVES[:3], "other"
+    print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
     for size in options.sizes:
         for devices in options.devices:
-            fixed = [str(options.fsdp), str(options.batch_per_device)]
-            row = child(["step", size, str(devices), *fixed], devices)
-            kinds = ", ".join(f"{kind} {n / 1e6:,.0f}" for kind, n in row["moved"].items())
-            print(
-                f"{size:>4} {devices:>5} {row['mesh']:>16} {row['batch']:>6}"
-                f" {row['parameters'] / 1e6:>8,.0f} {row['parameter_bytes'] / 1e6:>8,.0f}"
-                f" {row['optimiser_bytes'] / 1e6:>8,.0f} {row['temporary_bytes'] / 1e9:>8.2f}"
-                f" {row['flops'] / 1e12:>8.2f}  {kinds}  ({row['compile_seconds']:.0f} s)",
-                flush=True,
-            )
+            fsdp = min(options.fsdp, devices)
+            batch = options.batch_per_device * devices
+            name = size, devices, f"data={devices // fsdp},fsdp={fsdp}", batch
+            if name not in done:
+                fixed = [str(fsdp), str(options.batch_per_device)]
+                done[name] = child(["step", size, str(devices), *fixed], devices)
+                with options.results.open("a") as file:
+                    file.write(json.dumps(done[name]) + "\n")
+            print(_table_row(done[name]), flush=True)
+
+
+def _table_row(row: dict) -> str:
+    moved_bytes = dict(row["moved"])
+    kinds = [moved_bytes.pop(kind, 0) for kind in COLLECTIVES[:3]]
+    sizes = row["parameter_bytes"], row["optimiser_bytes"], row["temporary_bytes"]
+    cells = [row["size"], row["devices"], row["batch"], f"{row['parameters'] / 1e6:,.0f}"]
+    cells += [f"{number / 1e6:,.0f}" for number in sizes]
+    cells.append(f"{row['flops'] / 1e12:.2f}")
+    cells += [f"{number / 1e6:,.0f}" for number in (*kinds, sum(moved_bytes.values()))]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 if __name__ == "__main__":
