@@ -19,14 +19,15 @@ from jaxtyping import Array, Bool, Float
 from lejepa_jax.checks import check_samples
 
 T = TypeVar("T")
+_Complex = tuple[jax.Array, jax.Array]  # real and imaginary part
 
 # Rows handled at once: on a CPU the (rows, k) arrays should stay in cache, elsewhere they should
 # not outgrow the memory.
 _CPU_BLOCK_ROWS, _ACCELERATOR_BLOCK_ROWS = 128, 8192
 # Powers on either side of a centre; more of them need fewer centres, and more room in cache.
 _REACH = 4
-# Steps of Horner's rule that become one expression.
-_UNROLL = 16
+# Terms of Horner's rule that become one expression.
+_TERMS = 64
 
 # Cosine and sine: pi/2 in three parts, the first two so short that their multiples up to the
 # largest angle are exact (Cody and Waite), and polynomials in the square of the rest, fitted on
@@ -178,7 +179,7 @@ def _sums_on_grid(
     span = 2 * reach + 1
     num_centres = -(-grid.num // span)
 
-    def block(x: jax.Array, weights: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    def block(x: jax.Array, weights: jax.Array | None) -> _Complex:
         powers = [_unit_complex(grid.step * x)]
         for exponent in range(2, reach + 2):
             half = exponent // 2
@@ -207,14 +208,20 @@ def _sums_on_grid(
         cos, sin = (part.reshape(-1, *part.shape[2:])[: grid.num] for part in both)
         return cos, sin
 
-    def over_blocks(blocks: jax.Array, weights: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    def over_blocks(max_rows: int, x: jax.Array, weights: jax.Array | None) -> _Complex:
+        blocks, weights = _in_blocks(x, weights, max_rows)
         cos, sin = lax.map(
-            lambda i: block(_take(blocks, i, -2), _take(weights, i, -1)),
+            lambda i: block(cast(jax.Array, _take(blocks, i, -2)), _take(weights, i, -1)),
             jnp.arange(blocks.shape[-2]),
         )
         return jnp.moveaxis(cos.sum(0), 0, -1), jnp.moveaxis(sin.sum(0), 0, -1)
 
-    return _in_blocks(over_blocks, x, weights)
+    return lax.platform_dependent(
+        x,
+        weights,
+        cpu=functools.partial(over_blocks, _CPU_BLOCK_ROWS),
+        default=functools.partial(over_blocks, _ACCELERATOR_BLOCK_ROWS),
+    )
 
 
 def _sums_on_grid_fwd(x, weights, grid):
@@ -232,52 +239,57 @@ def _sums_on_grid_bwd(grid, residuals, cotangents):
         for bar in (sin_bar, cos_bar)
     )
 
-    def block(x: jax.Array, weights: jax.Array | None) -> jax.Array:
-        ratio = _unit_complex(grid.step * x)
-        leading = jnp.broadcast_to(real[-1], x.shape), jnp.broadcast_to(imag[-1], x.shape)
+    def horner(
+        first: int, last: int, unit_complex: Callable[[jax.Array], _Complex], x: jax.Array
+    ) -> jax.Array:
+        ratio = unit_complex(grid.step * x)
+        value = real[last], imag[last]
+        for m in reversed(range(first, last)):
+            value = _times(value, ratio)
+            value = value[0] + real[m], value[1] + imag[m]
+        start = grid.start + grid.step * first
+        return _times(value, unit_complex(start * x))[0] if start else value[0]
 
-        def step(value, coefficient):
-            return _times((value[0] + coefficient[0], value[1] + coefficient[1]), ratio), None
-
-        # Carries are products with data, never constants: under shard_map they vary by device.
-        # Unrolled, Horner's rule is one loop over the samples that stays in registers.
-        inner = real[1:-1], imag[1:-1]
-        value, _ = lax.scan(step, _times(leading, ratio), inner, reverse=True, unroll=_UNROLL)
-        if grid.start != 0:
-            value = (value[0] + real[0], value[1] + imag[0])
-            value = _times(value, _unit_complex(grid.start * x))
-        return value[0] if weights is None else value[0] * weights[..., None]
-
-    def over_blocks(blocks: jax.Array, weights: jax.Array | None) -> jax.Array:
-        def replace(i: jax.Array, blocks: jax.Array) -> jax.Array:
-            slope = block(_take(blocks, i, -2), _take(weights, i, -1))
-            return lax.dynamic_update_index_in_dim(blocks, slope, i, blocks.ndim - 2)
-
-        # Each block gives way to its slope: nothing else of the size of the samples is needed.
-        x_bar = lax.fori_loop(0, blocks.shape[-2], replace, blocks)
-        return x_bar.reshape(*x.shape[:-2], -1, x.shape[-1])[..., : x.shape[-2], :]
-
-    x_bar = _in_blocks(over_blocks, x, weights)
-    return x_bar, None if weights is None else jnp.zeros_like(weights)
+    # Written out, Horner's rule is one pass over the samples that keeps all else in registers.
+    x_bar = jnp.zeros_like(x)
+    for first in range(0, grid.num, _TERMS):
+        last = min(first + _TERMS, grid.num) - 1
+        scale = max(abs(grid.start + grid.step * first), abs(grid.step))
+        x_bar = x_bar + _near_or_far(functools.partial(horner, first, last), x, scale)
+    if weights is None:
+        return x_bar, None
+    return x_bar * weights[..., None], jnp.zeros_like(weights)
 
 
 _sums_on_grid.defvjp(_sums_on_grid_fwd, _sums_on_grid_bwd)
 
 
-def _unit_complex(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cosine and sine, on a CPU by polynomials that are vectorised, to the same rounding."""
-
-    def exact(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jnp.cos(angle), jnp.sin(angle)
-
-    def fast(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
-        near = jnp.abs(angle).max() < _MAX_REDUCED_ANGLE
-        return lax.cond(near, _polynomials, exact, angle)
-
-    return lax.platform_dependent(angle, cpu=fast, default=exact)
+def _unit_complex(angle: jax.Array) -> _Complex:
+    return _near_or_far(lambda unit_complex, angle: unit_complex(angle), angle, 1.0)
 
 
-def _polynomials(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _near_or_far(
+    function: Callable[[Callable[[jax.Array], _Complex], jax.Array], T], x: jax.Array, scale: float
+) -> T:
+    """Call `function(unit_complex, x)` with the way to cosines and sines that the platform likes.
+
+    On a CPU that is by polynomials, which it computes on whole vectors, unless angles as large as
+    `scale * x` want the function of the library.
+    """
+
+    def cpu(x: jax.Array) -> T:
+        near = jnp.abs(x).max() * np.float32(scale) < _MAX_REDUCED_ANGLE
+        by = functools.partial
+        return lax.cond(near, by(function, _polynomials), by(function, _library), x)
+
+    return lax.platform_dependent(x, cpu=cpu, default=functools.partial(function, _library))
+
+
+def _library(angle: jax.Array) -> _Complex:
+    return jnp.cos(angle), jnp.sin(angle)
+
+
+def _polynomials(angle: jax.Array) -> _Complex:
     """Cosine and sine to 1.2e-7, of angles below 8192."""
     quarters = jnp.round(angle * np.float32(2 / np.pi))
     rest = angle
@@ -303,46 +315,33 @@ def _polynomial(x: jax.Array, coefficients: tuple[np.float32, ...]) -> jax.Array
     return value
 
 
-def _times(
-    a: tuple[jax.Array, jax.Array], b: tuple[jax.Array, jax.Array]
-) -> tuple[jax.Array, jax.Array]:
+def _times(a: _Complex, b: _Complex) -> _Complex:
     return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
+
+
+def _in_blocks(
+    x: jax.Array, weights: jax.Array | None, max_rows: int
+) -> tuple[jax.Array, jax.Array | None]:
+    """Fold samples into (*batch, rows, blocks, k) and weights into (*batch, rows, blocks)."""
+    num_samples = x.shape[-2]
+    num_blocks = -(-num_samples // max_rows)
+    rows = -(-num_samples // num_blocks)
+    padding = rows * num_blocks - num_samples
+    if padding:
+        if weights is None:
+            weights = jnp.ones_like(x[..., 0])
+        batch_padding = [(0, 0)] * (x.ndim - 2)
+        x = jnp.pad(x, [*batch_padding, (0, padding), (0, 0)])
+        weights = jnp.pad(weights, [*batch_padding, (0, padding)])
+    # Rows that are num_blocks apart share a block, so that a batch sharded over devices by the
+    # compiler stays where it is: every block has rows of every device.
+    x = x.reshape(*x.shape[:-2], rows, num_blocks, x.shape[-1])
+    if weights is not None:
+        weights = weights.reshape(*weights.shape[:-1], rows, num_blocks)
+    return x, weights
 
 
 def _take(array: jax.Array | None, index: jax.Array, axis: int) -> jax.Array | None:
     if array is None:
         return None
     return lax.dynamic_index_in_dim(array, index, array.ndim + axis, keepdims=False)
-
-
-def _in_blocks(function: Callable[..., T], x: jax.Array, weights: jax.Array | None) -> T:
-    """Call `function` with samples (*batch, rows, blocks, k) and weights (*batch, rows, blocks).
-
-    A CPU wants each block of `(rows, k)` numbers in its cache. An accelerator wants few: a loop
-    over many small ones would be bound by the launch of its kernels.
-    """
-
-    def cut(max_rows: int, x: jax.Array, weights: jax.Array | None) -> T:
-        num_samples = x.shape[-2]
-        num_blocks = -(-num_samples // max_rows)
-        rows = -(-num_samples // num_blocks)
-        padding = rows * num_blocks - num_samples
-        if padding:
-            if weights is None:
-                weights = jnp.ones_like(x[..., 0])
-            batch_padding = [(0, 0)] * (x.ndim - 2)
-            x = jnp.pad(x, [*batch_padding, (0, padding), (0, 0)])
-            weights = jnp.pad(weights, [*batch_padding, (0, padding)])
-        # Rows that are num_blocks apart share a block, so that a batch sharded over devices by the
-        # compiler stays where it is: every block has rows of every device.
-        blocks = x.reshape(*x.shape[:-2], rows, num_blocks, x.shape[-1])
-        if weights is not None:
-            weights = weights.reshape(*weights.shape[:-1], rows, num_blocks)
-        return function(blocks, weights)
-
-    return lax.platform_dependent(
-        x,
-        weights,
-        cpu=functools.partial(cut, _CPU_BLOCK_ROWS),
-        default=functools.partial(cut, _ACCELERATOR_BLOCK_ROWS),
-    )
