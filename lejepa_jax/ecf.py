@@ -21,9 +21,12 @@ from lejepa_jax.checks import check_samples
 T = TypeVar("T")
 _Complex = tuple[jax.Array, jax.Array]  # real and imaginary part
 
-# Rows handled at once: on a CPU the (rows, k) arrays should stay in cache, elsewhere they should
-# not outgrow the memory.
-_CPU_BLOCK_ROWS, _ACCELERATOR_BLOCK_ROWS = 128, 8192
+# Numbers handled at once: a dozen arrays of that size should stay in cache on a CPU, and elsewhere
+# should not outgrow the memory.
+_CPU_BLOCK, _ACCELERATOR_BLOCK = 2**17, 2**24
+# Slices fewer than the first number share a row of the second, to fill the vectors of a CPU. (Where
+# the compiler spreads the samples over devices, it adds up whole rows across them.)
+_FEW_SLICES, _ROW = 128, 512
 # Powers on either side of a centre; more of them need fewer centres, and more room in cache.
 _REACH = 4
 # Terms of Horner's rule that become one expression.
@@ -121,7 +124,7 @@ def ecf(
         cos, sin = _sums_at(x, weights, jnp.asarray(t, jnp.float32))
     else:
         # Said again here, since functools.partial hides the types of the decorated function.
-        cos, sin = cast(tuple[jax.Array, jax.Array], _sums_on_grid(x, weights, grid))
+        cos, sin = cast(_Complex, _sums_on_grid(x, weights, grid))
     if axis_name is not None:
         cos, sin = lax.psum(cos, axis_name), lax.psum(sin, axis_name)
     count = sample_count(x.shape[:-1], mask=mask, axis_name=axis_name)[..., None, None]
@@ -164,10 +167,18 @@ def _sums_at(x: jax.Array, weights: jax.Array | None, t: jax.Array) -> tuple[jax
     return jnp.moveaxis(cos, 0, -1), jnp.moveaxis(sin, 0, -1)
 
 
+def _fold(num_samples: int, num_slices: int) -> int:
+    """How many samples to lay side by side."""
+    fold = 1
+    if num_slices >= _FEW_SLICES:
+        return fold
+    while fold * num_slices < _ROW and num_samples % (2 * fold) == 0:
+        fold *= 2
+    return fold
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _sums_on_grid(
-    x: jax.Array, weights: jax.Array | None, grid: _Grid
-) -> tuple[jax.Array, jax.Array]:
+def _sums_on_grid(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Complex:
     r"""Sum cosines and sines at equally spaced frequencies, several by each product.
 
     With :math:`Z = e^{i a x}` and :math:`w = e^{i r \Delta t\, x}` the four sums of products of
@@ -189,7 +200,7 @@ def _sums_on_grid(
         if grid.start != 0:
             centre = _times(_unit_complex(grid.start * x), centre)
         if weights is not None:
-            centre = centre[0] * weights[..., None], centre[1] * weights[..., None]
+            centre = _weigh(centre[0], weights), _weigh(centre[1], weights)
         stride = _times(powers[reach - 1], powers[reach])
 
         def sums(centre, _):
@@ -208,20 +219,35 @@ def _sums_on_grid(
         cos, sin = (part.reshape(-1, *part.shape[2:])[: grid.num] for part in both)
         return cos, sin
 
-    def over_blocks(max_rows: int, x: jax.Array, weights: jax.Array | None) -> _Complex:
-        blocks, weights = _in_blocks(x, weights, max_rows)
-        cos, sin = lax.map(
-            lambda i: block(cast(jax.Array, _take(blocks, i, -2)), _take(weights, i, -1)),
+    def over_blocks(size: int, x: jax.Array, weights: jax.Array | None) -> _Complex:
+        # Samples side by side are added up in the end: a handful of slices fills no vector.
+        *batch, num_samples, num_slices = x.shape
+        fold = _fold(num_samples, num_slices)
+        x = x.reshape(*batch, num_samples // fold, fold * num_slices)
+        if weights is not None:
+            weights = weights.reshape(*batch, num_samples // fold, fold)
+        # Eight blocks at least, if they are not tiny: the arrays of a block are a dozen.
+        rows = min(max(1, size * x.shape[-2] // x.size), max(64, x.shape[-2] // 8))
+        blocks, weights = _in_blocks(x, weights, rows)
+        both = lax.map(
+            lambda i: block(cast(jax.Array, _take(blocks, i)), _take(weights, i)),
             jnp.arange(blocks.shape[-2]),
         )
-        return jnp.moveaxis(cos.sum(0), 0, -1), jnp.moveaxis(sin.sum(0), 0, -1)
+        cos, sin = (
+            part.sum(0).reshape(grid.num, *batch, fold, num_slices).sum(-2) for part in both
+        )
+        return jnp.moveaxis(cos, 0, -1), jnp.moveaxis(sin, 0, -1)
 
-    return lax.platform_dependent(
-        x,
-        weights,
-        cpu=functools.partial(over_blocks, _CPU_BLOCK_ROWS),
-        default=functools.partial(over_blocks, _ACCELERATOR_BLOCK_ROWS),
-    )
+    def cpu(x: jax.Array, weights: jax.Array | None) -> _Complex:
+        # Leading axes in turn: sums over rows of more than two axes are slow there.
+        flat = x.reshape(-1, *x.shape[-2:])
+        flat_weights = None if weights is None else weights.reshape(-1, x.shape[-2])
+        cos, sin = lax.map(lambda one: over_blocks(_CPU_BLOCK, *one), (flat, flat_weights))
+        shape = *x.shape[:-2], *cos.shape[1:]
+        return cos.reshape(shape), sin.reshape(shape)
+
+    default = functools.partial(over_blocks, _ACCELERATOR_BLOCK)
+    return lax.platform_dependent(x, weights, cpu=cpu, default=default)
 
 
 def _sums_on_grid_fwd(x, weights, grid):
@@ -322,26 +348,31 @@ def _times(a: _Complex, b: _Complex) -> _Complex:
 def _in_blocks(
     x: jax.Array, weights: jax.Array | None, max_rows: int
 ) -> tuple[jax.Array, jax.Array | None]:
-    """Fold samples into (*batch, rows, blocks, k) and weights into (*batch, rows, blocks)."""
+    """Split the axis of samples in two, (*batch, rows, blocks, ...), adding some of weight zero."""
     num_samples = x.shape[-2]
     num_blocks = -(-num_samples // max_rows)
     rows = -(-num_samples // num_blocks)
     padding = rows * num_blocks - num_samples
     if padding:
         if weights is None:
-            weights = jnp.ones_like(x[..., 0])
-        batch_padding = [(0, 0)] * (x.ndim - 2)
-        x = jnp.pad(x, [*batch_padding, (0, padding), (0, 0)])
-        weights = jnp.pad(weights, [*batch_padding, (0, padding)])
+            weights = jnp.ones_like(x[..., :1])
+        around = [(0, 0)] * (x.ndim - 2)
+        x = jnp.pad(x, [*around, (0, padding), (0, 0)])
+        weights = jnp.pad(weights, [*around, (0, padding), (0, 0)])
+
     # Rows that are num_blocks apart share a block, so that a batch sharded over devices by the
     # compiler stays where it is: every block has rows of every device.
-    x = x.reshape(*x.shape[:-2], rows, num_blocks, x.shape[-1])
-    if weights is not None:
-        weights = weights.reshape(*weights.shape[:-1], rows, num_blocks)
-    return x, weights
+    def split(array: jax.Array) -> jax.Array:
+        return array.reshape(*array.shape[:-2], rows, num_blocks, array.shape[-1])
+
+    return split(x), None if weights is None else split(weights)
 
 
-def _take(array: jax.Array | None, index: jax.Array, axis: int) -> jax.Array | None:
+def _take(array: jax.Array | None, index: jax.Array) -> jax.Array | None:
     if array is None:
         return None
-    return lax.dynamic_index_in_dim(array, index, array.ndim + axis, keepdims=False)
+    return lax.dynamic_index_in_dim(array, index, array.ndim - 2, keepdims=False)
+
+
+def _weigh(values: jax.Array, weights: jax.Array) -> jax.Array:
+    return (values.reshape(*weights.shape, -1) * weights[..., None]).reshape(values.shape)
