@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 from rope_jax.encoding import (
@@ -244,12 +245,12 @@ def rotate_blocks(
     size, num = matrix.shape[-2], matrix.shape[-1]
     rotated = size * num
     dtype = wider_dtype(x, matrix)
-    matrix = expand_to(matrix, x.ndim + 2).astype(dtype)
     blocks = split_blocks(x[..., :rotated].astype(dtype), size, layout)
-    # A sum over columns rather than a matrix product: one matrix serves a single vector, so there
-    # is nothing for a matrix unit to reuse, and a product would transpose x into batches of tiny
-    # ones.
-    out = jnp.sum(matrix * blocks[..., None, :, :], axis=-2)
+    # A contraction, although each matrix meets one vector an image: its two derivatives are
+    # contractions again. Those of a sum over products are sums over arrays of the size of both.
+    out = jnp.einsum(
+        "...ijf,...jf->...if", matrix.astype(dtype), blocks, precision=lax.Precision.HIGHEST
+    )
     out = merge_blocks(out, layout).astype(x.dtype)
     if rotated == x.shape[-1]:
         return out
