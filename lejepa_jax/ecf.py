@@ -21,9 +21,8 @@ from lejepa_jax.checks import check_samples
 T = TypeVar("T")
 _Complex = tuple[jax.Array, jax.Array]  # real and imaginary part
 
-# Numbers handled at once: a dozen arrays of that size should stay in cache on a CPU, and elsewhere
-# should not outgrow the memory.
-_CPU_BLOCK, _ACCELERATOR_BLOCK = 2**17, 2**24
+# Numbers handled at once on a CPU: a dozen arrays of that size should stay in its cache.
+_CPU_BLOCK = 2**17
 # Slices fewer than the first number share a row of the second, to fill the vectors of a CPU. (Where
 # the compiler spreads the samples over devices, it adds up whole rows across them.)
 _FEW_SLICES, _ROW = 128, 512
@@ -219,15 +218,14 @@ def _sums_on_grid(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Comp
         cos, sin = (part.reshape(-1, *part.shape[2:])[: grid.num] for part in both)
         return cos, sin
 
-    def over_blocks(size: int, x: jax.Array, weights: jax.Array | None) -> _Complex:
+    def over_blocks(largest: int, x: jax.Array, weights: jax.Array | None) -> _Complex:
         # Samples side by side are added up in the end: a handful of slices fills no vector.
         *batch, num_samples, num_slices = x.shape
         fold = _fold(num_samples, num_slices)
         x = x.reshape(*batch, num_samples // fold, fold * num_slices)
         if weights is not None:
             weights = weights.reshape(*batch, num_samples // fold, fold)
-        # Eight blocks at least, if they are not tiny: the arrays of a block are a dozen.
-        rows = min(max(1, size * x.shape[-2] // x.size), max(64, x.shape[-2] // 8))
+        rows = max(1, largest * x.shape[-2] // x.size)
         blocks, weights = _in_blocks(x, weights, rows)
         both = lax.map(
             lambda i: block(cast(jax.Array, _take(blocks, i)), _take(weights, i)),
@@ -242,11 +240,16 @@ def _sums_on_grid(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Comp
         # Leading axes in turn: sums over rows of more than two axes are slow there.
         flat = x.reshape(-1, *x.shape[-2:])
         flat_weights = None if weights is None else weights.reshape(-1, x.shape[-2])
-        cos, sin = lax.map(lambda one: over_blocks(_CPU_BLOCK, *one), (flat, flat_weights))
+        # Where the samples are few, an eighth of them at a time takes less memory.
+        eighth = x.shape[-2] * x.shape[-1] // 8
+        largest = min(_CPU_BLOCK, max(eighth, _CPU_BLOCK // 8))
+        cos, sin = lax.map(lambda one: over_blocks(largest, *one), (flat, flat_weights))
         shape = *x.shape[:-2], *cos.shape[1:]
         return cos.reshape(shape), sin.reshape(shape)
 
-    default = functools.partial(over_blocks, _ACCELERATOR_BLOCK)
+    # An accelerator wants one block: a loop over small ones would be bound by its launches, and
+    # where the compiler spreads the samples, each turn of it would speak to other devices.
+    default = functools.partial(over_blocks, x.size)
     return lax.platform_dependent(x, weights, cpu=cpu, default=default)
 
 
