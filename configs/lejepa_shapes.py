@@ -1,6 +1,12 @@
-"""LeJEPA on procedural solids with a plain encoder, which learns from views what turns are.
+"""LeJEPA on procedural solids with a plain encoder, which learns from its views what turning is.
 
 python train.py lejepa-shapes
+
+On the validation part (`--holdout validation`, 540 solids), seed 0, probes fitted under z and
+scored under z: k-NN 90.9 %, linear 93.7 %, 5-shot 79.9 %, against 77.2 %, 89.6 % and 74.8 % of the
+untrained encoder and 93.1 %, 94.6 % and 84.9 % of the degree-resolved spectrum, which sees twice
+the points. Under SO(3) linear 40.7 % against 32.4 %: the features are far from invariant. SIGReg
+ends at 1.5 where a round cloud has 1. About 3 minutes of processor time.
 """
 
 import functools
@@ -28,10 +34,10 @@ RECIPE = Recipe(
         eval_points=96,
         neighbours=10,
     ),
-    steps=1600,
+    steps=800,
     global_batch=32,
     learning_rate=3e-3,
-    warmup_steps=160,
+    warmup_steps=80,
     weight_decay=0.05,
-    checkpoint_every=400,
+    checkpoint_every=200,
 )
