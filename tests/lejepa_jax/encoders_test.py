@@ -159,7 +159,7 @@ EVERY_WAY = ("shard_map, checked", "shard_map, unchecked", "pmap", "jit")
     [(name, how) for name in ("resnet", "projector") for how in EVERY_WAY]
     # Nothing here looks across the batch; their question is stochastic depth by global index.
     + [
-        ("vit", "shard_map, checked"),
+        pytest.param("vit", "shard_map, checked", marks=pytest.mark.slow),
         pytest.param("convnext", "pmap", marks=pytest.mark.slow),
     ],
 )

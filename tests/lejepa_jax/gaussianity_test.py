@@ -52,6 +52,7 @@ def null_values():
     return jax.jit(lambda x: {name: f(x) for name, f in TABLED.items()})(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLED)
 def test_type_one_errors_are_within_a_fifth_of_nominal(name):
     values, table = null_values()[name], null_table(name)

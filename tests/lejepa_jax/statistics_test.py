@@ -460,7 +460,8 @@ def test_devices_with_unequal_counts_give_the_values_and_gradients_of_one_device
     _check_equal(RUNS["shard_map"]([*UNIVARIATE, *MULTIVARIATE], masked=True), masked=True)
 
 
-@pytest.mark.parametrize("devices", [pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)] + [4])
+@pytest.mark.parametrize("devices", [1, 2, 4])
+@pytest.mark.slow
 def test_fewer_devices_agree(devices):
     _check_equal(RUNS["shard_map"](REPRESENTATIVES, masked=True, devices=devices), masked=True)
 

@@ -135,6 +135,7 @@ def test_the_loss_and_its_gradient_do_not_depend_on_the_number_of_devices(splits
         np.testing.assert_allclose(one, other, atol=5e-3 * abs(other).max() + 1e-5)
 
 
+@pytest.mark.slow
 def test_an_invariant_network_scores_alike_under_every_protocol(
     trained, splits, initial, tmp_path, monkeypatch
 ):

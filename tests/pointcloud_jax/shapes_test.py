@@ -10,6 +10,8 @@ from pointcloud_jax import shapes
 from pointcloud_jax.shapes import FAMILIES
 
 NUM = 512
+# Eighteen families are a quarter of a minute to compile.
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -162,6 +162,15 @@ def test_a_workdir_that_cannot_be_one_gets_one_line(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "something of mine"
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that even root cannot write")
+def test_a_workdir_that_may_not_be_written_gets_one_line(capsys):
+    assert run("/proc/self/run") == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert "/proc/self/run" in message
+    assert message.count("\n") == 1
+
+
 # --- signals --------------------------------------------------------------------------------------
 
 

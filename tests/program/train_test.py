@@ -24,8 +24,8 @@ from tests.program.helpers import losses, rows, run, run_to_the_end, start, wait
 # --- one curve, however it is run -----------------------------------------------------------------
 
 
-# Every pair of them; in the quick tests, each strategy and each number above 1.
-QUICK = {("shard_map", 4), ("pmap", 2), ("jit", 8)}
+# Every pair of them. Of jit, there is a quick test on a mesh of 8 devices in distributed_test.py.
+QUICK = {("shard_map", 4), ("pmap", 2)}
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ ON_IMAGES = [n for n, (_, recipe) in RECIPES.items() if hasattr(recipe.task, "im
 
 
 # The rest are of the same parts, and larger.
-TRACED = {"cifar10-vit", "folder"}
+TRACED = {"folder"}
 
 
 @pytest.mark.parametrize(
@@ -304,6 +304,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch_in_less_memory():
     assert bytes_[1] < 0.5 * bytes_[0], bytes_
 
 
+@pytest.mark.slow
 def test_a_collapse_is_reported_once(tmp_path, capsys):
     flags = ("--task.trade-off", "0", "--learning-rate", "0.01", "--steps", "40")
     assert run(tmp_path, *flags) == 0
