@@ -240,9 +240,8 @@ def _sums_on_grid(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Comp
         # Leading axes in turn: sums over rows of more than two axes are slow there.
         flat = x.reshape(-1, *x.shape[-2:])
         flat_weights = None if weights is None else weights.reshape(-1, x.shape[-2])
-        # Where the samples are few, an eighth of them at a time takes less memory.
-        eighth = x.shape[-2] * x.shape[-1] // 8
-        largest = min(_CPU_BLOCK, max(eighth, _CPU_BLOCK // 8))
+        # Where all of it is little, an eighth at a time takes less memory.
+        largest = min(_CPU_BLOCK, max(x.size // 8, _CPU_BLOCK // 8))
         cos, sin = lax.map(lambda one: over_blocks(largest, *one), (flat, flat_weights))
         shape = *x.shape[:-2], *cos.shape[1:]
         return cos.reshape(shape), sin.reshape(shape)
