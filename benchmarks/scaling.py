@@ -1,6 +1,6 @@
 """What large recipes need on many devices, read off the compiled step; nothing is run.
 
-    python -m benchmarks.scaling [--sizes L H g] [--devices 8 64 256 512] [--fsdp 8]
+    python -m benchmarks.scaling [--sizes L H G] [--devices 8 64 256 512] [--fsdp 8]
 
 Each step of LeJEPA pretraining (ViT-*/14, 2 global views of 224 and 6 local ones of 98 pixels,
 bfloat16, a block recomputed at a time) is lowered and compiled for that many virtual CPU devices.
@@ -66,8 +66,8 @@ def _size(shapes: str) -> int:
     return total
 
 
-def measure(size: str, devices: int, fsdp: int, per_device: int) -> dict:
-    """Compile one step in this process, whose devices are there already."""
+def measure(size: str, devices: int, fsdp: int, per_device: int, *, compiling: bool = True) -> dict:
+    """Compile one step in this process, whose devices are there already; or only lay it out."""
     import dataclasses
     import functools
 
@@ -109,9 +109,6 @@ def measure(size: str, devices: int, fsdp: int, per_device: int) -> dict:
         "label": jax.ShapeDtypeStruct((batch,), jnp.int32, sharding=rows),
         "aspect": jax.ShapeDtypeStruct((batch,), jnp.float32, sharding=rows),
     }
-    began = time.perf_counter()
-    compiled = spread.step.lower(like, shapes).compile()
-    seconds = time.perf_counter() - began
 
     def held(tree: object) -> int:
         places = train.shardings(tree, mesh)
@@ -124,8 +121,7 @@ def measure(size: str, devices: int, fsdp: int, per_device: int) -> dict:
         )
         return sum(jax.tree.leaves(sizes))
 
-    memory = compiled.memory_analysis()
-    return {
+    row = {
         "size": size,
         "devices": devices,
         "mesh": recipe.mesh,
@@ -133,10 +129,16 @@ def measure(size: str, devices: int, fsdp: int, per_device: int) -> dict:
         "parameters": sum(x.size for x in jax.tree.leaves(like.variables.params)),
         "parameter_bytes": held({"params": like.variables.params}),
         "optimiser_bytes": held({"optimiser": like.optimiser}),
-        "temporary_bytes": memory.temp_size_in_bytes,
+    }
+    if not compiling:
+        return row
+    began = time.perf_counter()
+    compiled = spread.step.lower(like, shapes).compile()
+    return row | {
+        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
         "flops": compiled.cost_analysis()["flops"],
         "moved": moved(compiled.as_text()),
-        "compile_seconds": seconds,
+        "compile_seconds": time.perf_counter() - began,
     }
 
 
@@ -186,17 +188,19 @@ def child(arguments: list[str], devices: int) -> dict:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", nargs="+", default=["L", "H", "g"])
+    parser.add_argument("--sizes", nargs="+", default=["L", "H", "G"])
     parser.add_argument("--devices", nargs="+", type=int, default=[8, 64, 256, 512])
     parser.add_argument("--fsdp", type=int, default=8)
     parser.add_argument("--batch-per-device", type=int, default=2)
+    parser.add_argument("--layout-only", action="store_true", help="compile no step")
     parser.add_argument("--results", type=Path, default=Path("runs/scaling.jsonl"))
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         kind, *rest = options.child
-        if kind == "step":
-            print(json.dumps(measure(rest[0], *map(int, rest[1:]))))
+        if kind in ("step", "layout"):
+            compiling = kind == "step"
+            print(json.dumps(measure(rest[0], *map(int, rest[1:]), compiling=compiling)))
         else:
             print(json.dumps(sigreg_moved(*map(int, rest))))
         return
@@ -209,6 +213,17 @@ def main() -> None:
             cells.append(child(["sigreg", str(devices), batch], devices))
         print(f"{devices:>5} devices", *cells, "constant" if cells[0] == cells[1] else "GROWS")
         assert cells[0] == cells[1], "SIGReg's communication must not grow with the batch"
+    print("\nAt rest, for one device, in MB (10^6 bytes)\n")
+    print("| ViT | devices | parameters, M | parameters | moments |\n" + "| --- " * 5 + "|")
+    for size in options.sizes:
+        for devices in options.devices:
+            fixed = [str(min(options.fsdp, devices)), str(options.batch_per_device)]
+            row = child(["layout", size, str(devices), *fixed], devices)
+            held = row["parameters"], row["parameter_bytes"], row["optimiser_bytes"]
+            cells = size, devices, *(f"{number / 1e6:,.0f}" for number in held)
+            print(f"| {' | '.join(map(str, cells))} |", flush=True)
+    if options.layout_only:
+        return
     options.results.parent.mkdir(parents=True, exist_ok=True)
     lines = options.results.read_text().splitlines() if options.results.exists() else []
     done = {(r["size"], r["devices"], r["mesh"], r["batch"]): r for r in map(json.loads, lines)}
