@@ -165,12 +165,14 @@ def cloud(seed=0, n=256, d=4):
     return jax.random.normal(jax.random.key(seed), (n, d))
 
 
+@pytest.mark.slow
 def test_a_normal_cloud_passes_and_the_p_value_is_uniform():
     results = [run(jax.random.key(s), cloud(100 + s)) for s in range(12)]
     for p in ([r.p_value for r in results], [r.worst_p_value for r in results]):
         assert scipy.stats.kstest(np.asarray(p, np.float64), "uniform").pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_the_worst_direction_is_found_and_confirmed_by_the_other_half():
     hidden = jnp.array([0.5, -0.5, 0.5, 0.5])
     x = cloud(n=512)

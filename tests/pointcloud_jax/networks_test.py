@@ -146,6 +146,7 @@ def test_with_the_published_rule_and_without_vectors_they_do_change():
     assert change(plain, points, points + np.float32(1)) < 1e-4
 
 
+@pytest.mark.slow
 def test_parts_turn_with_the_cloud_and_follow_its_points():
     points, normals = cloud(2, 20), cloud(2, 20, seed=1)
     order, turn = np.random.default_rng(0).permutation(20), rotation(5).T
