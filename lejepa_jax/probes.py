@@ -331,7 +331,7 @@ def _fit(
         return optax.apply_updates(parameters, updates), state, step + 1, size
 
     carry = (start, optimiser.init(start), jnp.int32(0), jnp.float32(jnp.inf))
-    return jnp.asarray(restore(lax.while_loop(unfinished, body, carry)[0]))
+    return restore(jnp.asarray(lax.while_loop(unfinished, body, carry)[0]))
 
 
 def _whitened(
