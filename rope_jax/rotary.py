@@ -100,11 +100,14 @@ def turn(first: Array, second: Array, cos: Array, sin: Array) -> tuple[Array, Ar
         sin: Its sine.
 
     Returns:
-        Both components.
+        Both components, of the shape that all four broadcast to.
 
     Examples:
         >>> turn(jnp.float32(1), jnp.float32(0), jnp.float32(0), jnp.float32(1))
         (Array(0., dtype=float32), Array(1., dtype=float32))
+
+    References:
+        Su et al., "RoFormer", arXiv 2104.09864, 2021, equation 34.
     """
     return first * cos - second * sin, first * sin + second * cos
 
