@@ -136,8 +136,10 @@ class Attention(nnx.Module):
         self, x: Float[Array, "b n w"], rotate: Rotate | None = None
     ) -> tuple[Float[Array, "b n h d"], Float[Array, "b n h d"], Float[Array, "b n h d"]]:
         """Compute queries, keys and values; `rotate` acts on the first two, after their norm."""
-        query, key, value = rearrange(
-            self.qkv(x), "b n (three h d) -> three b n h d", three=3, h=self.num_heads
+        # Split before heads are told apart: the gradient is one concatenation.
+        query, key, value = (
+            rearrange(part, "b n (h d) -> b n h d", h=self.num_heads)
+            for part in jnp.split(self.qkv(x), 3, axis=-1)
         )
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
