@@ -221,22 +221,23 @@ def learning_rates(recipe: Recipe) -> optax.Schedule:
 
 
 def make_optimiser(recipe: Recipe) -> optax.GradientTransformation:
-    """AdamW whose weight decay leaves biases, norms, positions and tokens alone."""
+    """AdamW or SGD, whose weight decay leaves biases, norms, positions and tokens alone."""
 
     def kernels(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(
             lambda path, _: getattr(path[-1], "key", None) == "kernel", params
         )
 
-    adamw = optax.adamw(
-        learning_rates(recipe),
-        b2=recipe.adam_b2,
-        weight_decay=recipe.weight_decay,
-        mask=kernels,
-    )
+    rates, decay = learning_rates(recipe), recipe.weight_decay
+    if recipe.optimiser == "adamw":
+        optimiser = optax.adamw(rates, b2=recipe.adam_b2, weight_decay=decay, mask=kernels)
+    else:
+        optimiser = optax.chain(
+            optax.add_decayed_weights(decay, kernels), optax.sgd(rates, recipe.momentum)
+        )
     if recipe.clip_norm is None:
-        return adamw
-    return optax.chain(optax.clip_by_global_norm(recipe.clip_norm), adamw)
+        return optimiser
+    return optax.chain(optax.clip_by_global_norm(recipe.clip_norm), optimiser)
 
 
 def initial_state(

@@ -175,7 +175,7 @@ def child(arguments: list[str], devices: int) -> dict:
     """Run one measurement in a process with that many devices."""
     flags = (
         f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0 "
-        "--xla_llvm_disable_expensive_passes=true"
+        "--xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1"
     )
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "benchmarks.scaling", "--child", *arguments]

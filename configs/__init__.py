@@ -15,6 +15,7 @@ from lejepa_jax.task import TaskConfig
 
 Strategy = Literal["shard_map", "pmap", "jit"]
 Precision = Literal["float32", "bfloat16"]
+Optimiser = Literal["adamw", "sgd"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +30,13 @@ class Recipe:
         microbatch: Examples a device encodes at a time; all of its share by default. A part of them
             needs less memory and one more forward pass. SIGReg still sees the whole batch, and the
             gradient is the same but for BatchNorm in the encoder, which sees the part.
-        learning_rate: Peak of AdamW's learning rate.
+        optimiser: `adamw`, or `sgd` with momentum, whose weight decay is part of the gradient.
+        learning_rate: Its peak.
         final_learning_rate: Its last value, as a part of the peak; cosine decay leads there.
         warmup_steps: Steps of linear warm-up.
         weight_decay: Of kernels only; biases, norms, positions and tokens do not decay.
-        adam_b2: Decay of AdamW's second moment.
+        adam_b2: Decay of the second moment of AdamW.
+        momentum: Of SGD.
         clip_norm: Largest norm of the gradient; None, since LeJEPA needs no clipping.
         average_decay: Decay of an average of the weights that is evaluated in place of the last
             ones; None for none.
@@ -66,11 +69,13 @@ class Recipe:
     steps: int = 1000
     global_batch: int = 256
     microbatch: int | None = None
+    optimiser: Optimiser = "adamw"
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-3
     warmup_steps: int = 50
     weight_decay: float = 0.05
     adam_b2: float = 0.999
+    momentum: float = 0.9
     clip_norm: float | None = None
     average_decay: float | None = None
     seed: int = 0
@@ -112,6 +117,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
         if self.average_decay is not None and not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay must be in [0, 1), got {self.average_decay}")
 

@@ -36,10 +36,11 @@ RECIPE = Recipe(
     ),
     steps=89_250,
     global_batch=32,
-    learning_rate=1e-3,
+    optimiser="sgd",
+    learning_rate=0.1,
     final_learning_rate=1e-2,
     warmup_steps=1500,
-    weight_decay=0.05,
+    weight_decay=1e-4,
     log_every=50,
     checkpoint_every=2000,
 )

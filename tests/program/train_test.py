@@ -273,6 +273,24 @@ def test_the_step_of_every_recipe_fits_together(name, tmp_path):
     assert {"loss", "gradient_norm", "learning_rate"} <= set(metrics)
 
 
+def test_sgd_adds_decay_to_the_gradient_of_kernels_and_then_momentum():
+    recipe = dataclasses.replace(
+        tiny_run.RECIPE, optimiser="sgd", learning_rate=0.5, weight_decay=0.1, momentum=0.8
+    )
+    optimiser = train.make_optimiser(recipe)
+    params = {"layer": {"kernel": jax.numpy.full(2, 3.0), "bias": jax.numpy.full(2, 4.0)}}
+    state, gradient = optimiser.init(params), jax.tree.map(jax.numpy.ones_like, params)
+    expected = {"kernel": 3.0, "bias": 4.0}
+    moved = dict.fromkeys(expected, 0.0)
+    for step in range(3):
+        updates, state = optimiser.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        for name, decay in {"kernel": 0.1, "bias": 0.0}.items():
+            moved[name] = 0.8 * moved[name] + 1 + decay * expected[name]
+            expected[name] -= float(train.learning_rates(recipe)(step)) * moved[name]
+            np.testing.assert_allclose(params["layer"][name], expected[name], rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_micro_batches_give_the_gradient_of_the_whole_batch_in_less_memory():
     """With an encoder that does not normalise over the batch; the projector's BatchNorm may."""
