@@ -86,6 +86,20 @@ def test_blocks_change_nothing(dim, monkeypatch):
     np.testing.assert_array_equal(found.indices, knn(points, 7, exclude_self=True).indices)
 
 
+@pytest.mark.parametrize("dim", [3, 40])
+def test_pieces_change_nothing(dim, monkeypatch):
+    points, mask = draw(2, 50, dim), np.broadcast_to(np.arange(50) < 33, (2, 50))
+    points[:, 20:30] = points[:, :10]  # ties
+    whole = knn(points, 7, exclude_self=True, mask=mask)
+    monkeypatch.setattr(graph, "_CPU_PAIRS", 1)
+    find = jax.jit(functools.partial(graph.knn, k=7, exclude_self=True))
+    lowered = find.lower(points, mask=mask)
+    assert lowered.as_text().count("chlo.top_k") > 1 or jax.default_backend() != "cpu"
+    found = lowered.compile()(points, mask=mask)
+    np.testing.assert_array_equal(found.indices, whole.indices)
+    np.testing.assert_array_equal(found.mask, whole.mask)
+
+
 def test_memory_is_linear_in_the_number_of_points():
     def temporary(num):
         shape = jax.ShapeDtypeStruct((num, 3), jnp.float32)
