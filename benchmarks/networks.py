@@ -123,7 +123,8 @@ def our_step(config: DipvnetConfig, points: np.ndarray, labels: np.ndarray) -> d
         return value
 
     count = sum(x.size for x in jax.tree.leaves(params))
-    held = compiled.memory_analysis().temp_size_in_bytes
+    memory = compiled.memory_analysis()
+    held = memory.temp_size_in_bytes if memory is not None else 0
     return {"once": once, "parameters": count, "compile": compiling, "held": held}
 
 
@@ -216,15 +217,15 @@ def torch_parts(
 
     found = []
     for stage, inputs in zip(model.stages, (1, *config.widths[:-1]), strict=True):
-        width = 2 * stage.half
+        width = 2 * stage.vectors
         vectors, edge = torch.randn(batch, inputs, 3, num), torch.randn(batch, width, 3, num, K)
-        local, cloud = torch.randn(batch, num, width), torch.randn(batch, stage.half, 3, num)
+        local, cloud = torch.randn(batch, num, width), torch.randn(batch, stage.vectors, 3, num)
         indices = stage.neighbours(vectors)
 
         def differentiated(function: Callable[..., Any], *arrays: Any) -> Function:
             def once() -> None:
                 inputs = [x.detach().requires_grad_() for x in arrays]
-                sum(x.square().mean() for x in function(*inputs)).backward()
+                torch.stack([x.square().mean() for x in function(*inputs)]).sum().backward()
 
             return once
 
@@ -348,10 +349,10 @@ def _torch_classifier(config: DipvnetConfig) -> Any:
     class Stage(nn.Module):
         def __init__(self, inputs: int, width: int, num_radii: int):
             super().__init__()
-            self.half = width // 2
+            self.vectors = width // 2
             self.edges, self.pool = Activated(2 * inputs, width), Mix(width, width)
-            self.local = Local(self.half, width)
-            self.spectrum = Spectrum(self.half, width, num_radii)
+            self.local = Local(self.vectors, width)
+            self.spectrum = Spectrum(self.vectors, width, num_radii)
 
         def neighbours(self, x: Any) -> Any:
             with torch.no_grad():
@@ -372,7 +373,7 @@ def _torch_classifier(config: DipvnetConfig) -> Any:
         def forward(self, x: Any) -> Any:
             edges, pooled = self.on_edges(x, self.neighbours(x))
             local = self.local(edges)
-            return pooled, self.spectrum(local, edges[:, self.half :, :, :, 0]), local
+            return pooled, self.spectrum(local, edges[:, self.vectors :, :, :, 0]), local
 
     class Network(nn.Module):
         def __init__(self):
