@@ -99,27 +99,29 @@ def our_step(config: DipvnetConfig, points: np.ndarray, labels: np.ndarray) -> d
     optimiser = optax.adamw(1e-3, weight_decay=0.05)
     keys = jax.random.split(jax.random.key(0), len(points))
 
-    def loss(params: Any, rest: Any) -> tuple[jax.Array, Any]:
+    clouds = jnp.asarray(points), jnp.asarray(labels)
+
+    def loss(params: Any, rest: Any, points: Any, labels: Any) -> tuple[jax.Array, Any]:
         model = nnx.merge(graph, params, rest, copy=True)
-        logits = model(jnp.asarray(points), train=True, keys=keys)
-        value = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(labels))
+        logits = model(points, train=True, keys=keys)
+        value = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return value.mean(), nnx.split(model, nnx.Param, ...)[2]
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def step(state: Any) -> tuple[Any, jax.Array]:
+    def step(state: Any, clouds: Any) -> tuple[Any, jax.Array]:
         params, rest, moments = state
-        (value, rest), grads = jax.value_and_grad(loss, has_aux=True)(params, rest)
+        (value, rest), grads = jax.value_and_grad(loss, has_aux=True)(params, rest, *clouds)
         updates, moments = optimiser.update(grads, moments, params)
         return (optax.apply_updates(params, updates), rest, moments), value
 
     state = params, rest, optimiser.init(params)
     began = time.perf_counter()
-    compiled = step.lower(state).compile()
+    compiled = step.lower(state, clouds).compile()
     compiling = time.perf_counter() - began
 
     def once() -> jax.Array:
         nonlocal state
-        state, value = compiled(state)
+        state, value = compiled(state, clouds)
         return value
 
     count = sum(x.size for x in jax.tree.leaves(params))
