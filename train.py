@@ -51,10 +51,9 @@ from lejepa_jax.checkpoints import Checkpoints
 from lejepa_jax.data import Splits, batches
 from lejepa_jax.microbatch import microbatched_value_and_grad
 from lejepa_jax.runs import Metrics, about, differences, list_runs, read_metrics, runs_table
-from lejepa_jax.sharding import AXES, make_mesh, parse_mesh, shardings
+from lejepa_jax.sharding import AXES, AxisName, gather, make_mesh, parse_mesh, shardings
 from lejepa_jax.task import Batch, Task, Variables
 
-AXIS = "data"
 DEFAULT_RECIPE = "digits"
 # What may differ when a run is resumed: it changes where and how, not what is computed.
 HARMLESS = (
@@ -173,8 +172,8 @@ def choose_devices(recipe: Recipe) -> jax.sharding.Mesh:
             f"devices must be all {len(available)} of the {jax.process_count()} processes, "
             f"got {wanted}"
         )
-    if sizes["fsdp"] > 1 and recipe.strategy != "jit":
-        raise UsageError(f"mesh with fsdp needs --strategy jit, got {recipe.strategy}")
+    if sizes["fsdp"] > 1 and recipe.strategy != "shard_map":
+        raise UsageError(f"mesh with fsdp needs --strategy shard_map, got {recipe.strategy}")
     if recipe.global_batch % wanted:
         raise UsageError(
             f"global_batch must be divisible by the {wanted} devices, got {recipe.global_batch}"
@@ -252,20 +251,20 @@ def initial_state(
 # --- step -----------------------------------------------------------------------------------------
 
 
-def make_step(
+def make_gradient(
     recipe: Recipe,
     task: Task,
-    optimiser: optax.GradientTransformation,
     key: PRNGKeyArray,
-    num_microbatches: int,
-    axis_name: str | None,
+    num_microbatches: int = 1,
+    axis_name: AxisName | None = None,
     gather: Callable[[Any], Any] = lambda params: params,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
-    """Make what one device does in one step; no branch on how it is run but the last reduction."""
+) -> Callable[..., tuple[jax.Array, Any, dict[str, Any], dict[str, jax.Array]]]:
+    """Make what one device does with its share of a batch: the loss of all of it, and its slope."""
 
-    def step(train: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        variables, step_key = train.variables, jax.random.fold_in(key, train.step)
-        params = gather(variables.params)
+    def loss_and_gradient(variables: Variables, step: jax.Array, batch: Batch):
+        step_key = jax.random.fold_in(key, step)
+        # Divided parameters are put together once a step; what they get back is added up in parts.
+        params, scatter = jax.vjp(gather, variables.params)
 
         def encode(params: Any, batch: Batch):
             return task.encode(params, variables.state, step_key, batch)
@@ -291,12 +290,25 @@ def make_step(
             )(params, batch)
             value, gradient, (loss_state, metrics) = result[:3]
             encoder_state = jax.tree.map(lambda x: x.mean(0), result.encoder_aux)
-        state = {**variables.state, **encoder_state, **loss_state}
-        if axis_name is not None:
+        (gradient,) = scatter(gradient)
+        if recipe.strategy == "pmap":
             # The loss is a mean over the global batch already. Under pmap each device holds the
-            # gradient of its own share, times the number of devices; under shard_map all hold the
-            # whole gradient. The mean is right for both.
+            # gradient of its own share, times the number of devices. Under shard_map all hold the
+            # whole one: a mean would be right too, and send it a second time.
             gradient = jax.lax.pmean(gradient, axis_name)
+        return value, gradient, {**variables.state, **encoder_state, **loss_state}, metrics
+
+    return loss_and_gradient
+
+
+def make_step(
+    recipe: Recipe, optimiser: optax.GradientTransformation, loss_and_gradient: Callable[..., Any]
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+    """Make the step: the gradient, and what follows from it."""
+
+    def step(train: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        variables = train.variables
+        value, gradient, state, metrics = loss_and_gradient(variables, train.step, batch)
         updates, optimiser_state = optimiser.update(gradient, train.optimiser, variables.params)
         # A step whose gradient is no number changes nothing but the count of steps.
         finite = jnp.array([jnp.isfinite(g).all() for g in jax.tree.leaves(gradient)])
@@ -332,12 +344,25 @@ class Spread(NamedTuple):
     state: Any  # a sharding for each array of the state
 
 
+def axis_name_of(recipe: Recipe) -> AxisName | None:
+    """Name the mapped axes that a batch is spread over; None where the compiler spreads it."""
+    return {"shard_map": AXES, "pmap": AXES[0], "jit": None}[recipe.strategy]
+
+
 def spread_step(
-    recipe: Recipe, mesh: jax.sharding.Mesh, like: TrainState, make: Callable[..., Any]
+    recipe: Recipe,
+    mesh: jax.sharding.Mesh,
+    task: Task,
+    optimiser: optax.GradientTransformation,
+    key: PRNGKeyArray,
+    like: TrainState,
+    num_microbatches: int = 1,
 ) -> Spread:
-    """Run the per-device step under shard_map, pmap, or as one program the compiler divides."""
+    """Run the step under shard_map, pmap, or as one program the compiler divides."""
     rows, everywhere = NamedSharding(mesh, P(AXES)), NamedSharding(mesh, P())
     where = shardings(like, mesh)
+    axis_name = axis_name_of(recipe)
+    make = functools.partial(make_gradient, recipe, task, key, num_microbatches, axis_name)
 
     def place(batch: Mapping[str, np.ndarray]) -> Batch:
         return {
@@ -356,17 +381,18 @@ def spread_step(
             for name, array in batch.items()
         }
 
-    if recipe.strategy == "shard_map":
-        mapped = jax.shard_map(
-            make(axis_name=AXIS), mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P()
-        )
-        return Spread(jax.jit(mapped, donate_argnums=0), place, place_to_evaluate, where)
-    if recipe.strategy == "jit":
-        # Divided parameters are put together once a step, before they are used. Left to itself, the
-        # compiler would rather gather activations, many times over.
-        gather = functools.partial(jax.lax.with_sharding_constraint, shardings=everywhere)
+    if recipe.strategy != "pmap":
+        loss_and_gradient = make()  # of the whole batch, if the compiler divides it
+        if recipe.strategy == "shard_map":
+            specs = jax.tree.map(lambda sharding: sharding.spec, where.variables)
+            loss_and_gradient = jax.shard_map(
+                make(gather=functools.partial(gather, specs=specs.params)),
+                mesh=mesh,
+                in_specs=(specs, P(), P(AXES)),
+                out_specs=(P(), specs.params, specs.state, P()),
+            )
         step = jax.jit(
-            make(axis_name=None, gather=gather),
+            make_step(recipe, optimiser, loss_and_gradient),
             in_shardings=(where, rows),
             out_shardings=(where, everywhere),
             donate_argnums=0,
@@ -374,8 +400,8 @@ def spread_step(
         return Spread(step, place, place_to_evaluate, where)
 
     mapped = jax.pmap(
-        make(axis_name=AXIS),
-        axis_name=AXIS,
+        make_step(recipe, optimiser, make()),
+        axis_name=axis_name,
         in_axes=(None, 0),
         out_axes=None,
         devices=list(mesh.devices.flat),
@@ -668,14 +694,15 @@ def main(arguments: list[str]) -> int:
         mesh = choose_devices(recipe)
         num_microbatches = count_microbatches(recipe, mesh)
         splits = load_data(recipe)
-        axis_name = None if recipe.strategy == "jit" else AXIS
-        task = recipe.task.build(splits, dtype=jnp.dtype(recipe.precision), axis_name=axis_name)
+        task = recipe.task.build(
+            splits, dtype=jnp.dtype(recipe.precision), axis_name=axis_name_of(recipe)
+        )
         optimiser = make_optimiser(recipe)
         # One key for the weights, one for the steps, one for the probes.
         init_key, step_key, probe_key = jax.random.split(jax.random.key(recipe.seed), 3)
-        make = functools.partial(make_step, recipe, task, optimiser, step_key, num_microbatches)
         make_state = functools.partial(initial_state, recipe, task, optimiser)
-        spread = spread_step(recipe, mesh, jax.eval_shape(make_state, init_key), make)
+        like = jax.eval_shape(make_state, init_key)
+        spread = spread_step(recipe, mesh, task, optimiser, step_key, like, num_microbatches)
         workdir = Path(recipe.workdir or f"runs/{name}")
         workdir.mkdir(parents=True, exist_ok=True)
         progress = Progress(console, recipe.steps)

@@ -133,7 +133,8 @@ class Trainer:
 
         @functools.partial(jax.jit, donate_argnums=1)
         def step(key, state, batch):
-            return train.make_step(recipe, self.task, self.optimiser, key, 1, None)(state, batch)
+            gradient = train.make_gradient(recipe, self.task, key)
+            return train.make_step(recipe, self.optimiser, gradient)(state, batch)
 
         @jax.jit
         def init(key):

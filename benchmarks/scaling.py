@@ -89,18 +89,16 @@ def measure(size: str, devices: int, fsdp: int, per_device: int, *, compiling: b
         recipe,
         task=dataclasses.replace(recipe.task, encoder=encoder),
         global_batch=per_device * devices,
-        strategy="jit",
         mesh=f"data={devices // fsdp},fsdp={fsdp}",
         precision="bfloat16",
     )
     mesh = train.choose_devices(recipe)
     splits = SimpleNamespace(train=SimpleNamespace(channels=3))
-    task = recipe.task.build(splits, dtype=jnp.bfloat16, axis_name=None)
+    task = recipe.task.build(splits, dtype=jnp.bfloat16, axis_name=train.axis_name_of(recipe))
     optimiser = train.make_optimiser(recipe)
     key = jax.random.key(0)
     like = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimiser), key)
-    make = functools.partial(train.make_step, recipe, task, optimiser, key, 1)
-    spread = train.spread_step(recipe, mesh, like, make)
+    spread = train.spread_step(recipe, mesh, task, optimiser, key, like)
     rows = NamedSharding(mesh, P(AXES))
     side, batch = recipe.task.image_size, recipe.global_batch
     shapes = {

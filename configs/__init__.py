@@ -47,7 +47,7 @@ class Recipe:
         workdir: Where the run is kept; runs/NAME by default. An existing one is resumed.
         devices: Number of devices, over all processes; all by default. On a CPU, as many are made.
         mesh: How devices are laid out: `data=2,fsdp=4` divides the batch by 8, and large parameters
-            and their moments by 4 (with the strategy jit). By default, all along data.
+            and their moments by 4 (with the strategy shard_map). By default, all along data.
         strategy: How the step is spread over devices; all give the same losses.
         precision: Type in which the networks compute; parameters and statistics are float32.
         log_every: Steps from one line of the log to the next.

@@ -18,6 +18,7 @@ from lejepa_jax.augment import ViewSpec, eval_view, example_keys, make_views
 from lejepa_jax.checks import check_positive
 from lejepa_jax.data import Splits, eval_batches
 from lejepa_jax.report import assemble_results, results_table, write_report
+from lejepa_jax.sharding import AxisName
 from lejepa_jax.task import Batch, Evaluation, Task, Variables, fetch
 
 # Views of an example and its stochastic depth count up from 0; what a pair draws lies apart.
@@ -102,7 +103,7 @@ class ClassificationConfig:
         )
 
     def build(
-        self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: str | None = None
+        self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
     ) -> Task:
         """Make the task; see `classification`."""
         if splits.train.num_classes < 2:
@@ -153,7 +154,7 @@ def soft_targets(
 
 
 def cross_entropy(
-    logits: Float[Array, "b c"], targets: Float[Array, "b c"], *, axis_name: str | None = None
+    logits: Float[Array, "b c"], targets: Float[Array, "b c"], *, axis_name: AxisName | None = None
 ) -> Float[Array, ""]:
     r"""Mean cross-entropy :math:`-\sum_i \sum_c t_{ic} \log p_{ic} / \sum_{ic} t_{ic}`, in float32.
 
@@ -263,7 +264,7 @@ def classification(
     channels: int,
     num_classes: int,
     dtype: DTypeLike = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Task:
     """Make the task of supervised image classification.
 
@@ -424,7 +425,7 @@ def _apart(keys: Key[Array, " b"], number: int) -> Key[Array, " b"]:
     return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
 
 
-def _mean(total: Array, count: Array, axis_name: str | None) -> Array:
+def _mean(total: Array, count: Array, axis_name: AxisName | None) -> Array:
     """Sum by number over the global batch; 0 where there is nothing."""
     if axis_name is not None:
         total, count = lax.psum((total, count), axis_name)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from lejepa_jax.checks import check_choice
 from lejepa_jax.layers import drop_path_ramp, drop_path_scales, gelu, layer_norm, patchify
+from lejepa_jax.sharding import AxisName
 
 _kernel_init = nnx.initializers.truncated_normal(0.02)
 
@@ -155,7 +156,7 @@ class ConvNeXt(nnx.Module):
         in_channels: int = 3,
         drop_path: float = 0.0,
         dtype: DTypeLike = jnp.float32,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         if len(widths) != len(depths) or not depths:

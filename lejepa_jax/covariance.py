@@ -18,6 +18,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_positive, check_samples
+from lejepa_jax.sharding import AxisName
 
 _EXACT = lax.Precision.HIGHEST
 
@@ -55,7 +56,7 @@ def sample_covariance(
     samples: Float[Array, "n d"],
     *,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Covariance:
     """Summarise a batch exactly.
 
@@ -85,7 +86,7 @@ def project_covariance(
     test_matrix: Float[Array, "d r"],
     *,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> ProjectedCovariance:
     r"""Summarise a batch by the product of its scatter matrix with a test matrix.
 
@@ -132,7 +133,7 @@ def frequent_directions(
     num_rows: int,
     *,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> FrequentDirections:
     r"""Summarise a batch by few rows, with an error bound that holds always.
 
@@ -270,7 +271,7 @@ def whiten(
     samples: Float[Array, "n d"],
     *,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "n d"]:
     """Map a cloud to mean 0 and covariance I, by the Cholesky factor of its covariance.
 
@@ -302,7 +303,7 @@ def isotropy_penalty(
     samples: Float[Array, "n d"],
     *,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, ""]:
     r"""Mean over all directions of the squared mean and squared excess variance of a slice.
 
@@ -341,7 +342,7 @@ def isotropy_penalty(
 
 
 def _centre(
-    samples: jax.Array, mask: jax.Array | None, axis_name: str | None
+    samples: jax.Array, mask: jax.Array | None, axis_name: AxisName | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the global count and mean, and the local samples less that mean, masked ones 0."""
     check_samples("samples", samples, mask)
@@ -357,11 +358,11 @@ def _centre(
     return count, mean, centred if mask is None else jnp.where(mask[:, None], centred, 0)
 
 
-def _sum_over(value, axis_name: str | None):
+def _sum_over(value, axis_name: AxisName | None):
     return value if axis_name is None else lax.psum(value, axis_name)
 
 
-def _gather(value: jax.Array, axis_name: str) -> jax.Array:
+def _gather(value: jax.Array, axis_name: AxisName) -> jax.Array:
     """Stack over devices by a sum, whose result is known to be the same on all of them."""
     mine = jnp.arange(lax.axis_size(axis_name)) == lax.axis_index(axis_name)
     mine = mine.reshape((-1,) + (1,) * value.ndim)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_positive, check_samples
 from lejepa_jax.ecf import sample_count
+from lejepa_jax.sharding import AxisName
 
 _EPSILON = 1.1920929e-07  # float32
 
@@ -27,7 +28,7 @@ def rankme(
     *,
     eps: float = 1e-7,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch"]:
     r"""Effective rank of a matrix of embeddings: the exponential entropy of its singular values.
 
@@ -69,7 +70,7 @@ def feature_std(
     embeddings: Float[Array, "*batch n d"],
     *,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch d"]:
     r"""Standard deviation of each feature over the global sample.
 
@@ -102,7 +103,7 @@ def covariance_spectrum(
     embeddings: Float[Array, "*batch n d"],
     *,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch d"]:
     r"""Eigenvalues of the covariance of the global sample, largest first.
 
@@ -244,7 +245,7 @@ def lidar(
     delta: float = 1e-4,
     eps: float = 1e-8,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, ""]:
     r"""Effective rank of what tells samples apart, in units of how much their views differ.
 

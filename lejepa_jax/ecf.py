@@ -17,6 +17,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_samples
+from lejepa_jax.sharding import AxisName
 
 T = TypeVar("T")
 _Complex = tuple[jax.Array, jax.Array]  # real and imaginary part
@@ -51,7 +52,7 @@ def sample_count(
     shape: tuple[int, ...],
     *,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*#batch"]:
     """Count the valid samples of the global batch.
 
@@ -79,7 +80,7 @@ def ecf(
     t: Float[Array | np.ndarray, " m"],
     *,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Ecf:
     r"""Evaluate the empirical characteristic function over the global sample.
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.scipy.special import log_ndtr, ndtr
 from jaxtyping import Array, Bool, Float
 
+from lejepa_jax.sharding import AxisName
 from lejepa_jax.sorting import SortedColumns, masked_sum, over_sorted_columns
 
 _LOG_GLAISHER = 0.2487544770337843
@@ -20,7 +21,7 @@ def anderson_darling(
     projections: Float[Array, "*batch n k"],
     *,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     r"""Anderson-Darling distance of each column from N(0, 1).
 
@@ -72,7 +73,7 @@ def cramer_von_mises(
     projections: Float[Array, "*batch n k"],
     *,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     r"""Cramer-von Mises distance of each column from N(0, 1).
 
@@ -114,7 +115,7 @@ def watson(
     projections: Float[Array, "*batch n k"],
     *,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     r"""Watson distance of each column from N(0, 1).
 

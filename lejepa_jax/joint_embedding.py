@@ -27,6 +27,7 @@ from lejepa_jax.objective import Target, Weighting, check_trade_off, lejepa_loss
 from lejepa_jax.probes import probe_suite
 from lejepa_jax.projector import Projector
 from lejepa_jax.report import assemble_results, results_table, write_report
+from lejepa_jax.sharding import AxisName
 from lejepa_jax.sigreg import paper_epps_pulley, slice_statistics
 from lejepa_jax.task import Batch, Evaluation, Task, Variables, fetch
 
@@ -135,7 +136,7 @@ def joint_embedding(
     make_encoder: Callable[..., Any],
     *,
     dtype: DTypeLike = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Task:
     """Make the task of LeJEPA pretraining.
 
@@ -336,7 +337,7 @@ def joint_embedding(
     return Task(init, encode, loss, evaluate)
 
 
-def _smallest_std(embeddings: Array, axis_name: str | None) -> Array:
+def _smallest_std(embeddings: Array, axis_name: AxisName | None) -> Array:
     flat = embeddings.reshape(-1, embeddings.shape[-1])
     return feature_std(flat, axis_name=axis_name).min()
 

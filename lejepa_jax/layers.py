@@ -9,12 +9,14 @@ from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
+from lejepa_jax.sharding import AxisName
+
 
 def batch_norm(
     features: int,
     *,
     scale_init: nnx.Initializer = nnx.initializers.ones,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
     rngs: nnx.Rngs,
 ) -> nnx.BatchNorm:
     """Make a BatchNorm whose statistics are float32 and span every device along `axis_name`.
@@ -42,7 +44,7 @@ def batch_norm(
         epsilon=1e-5,
         dtype=jnp.float32,
         scale_init=scale_init,
-        axis_name=axis_name,
+        axis_name=axis_name,  # pyright: ignore[reportArgumentType]  (several axes do as well)
         rngs=rngs,
     )
 

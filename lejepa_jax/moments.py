@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_samples
 from lejepa_jax.ecf import sample_count
+from lejepa_jax.sharding import AxisName
 
 # Below this variance a sample counts as collapsed: ratios to it stay finite, and pull no longer.
 _MIN_VARIANCE = 1e-8
@@ -24,7 +25,7 @@ def jarque_bera(
     projections: Float[Array, "*batch n k"],
     *,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     r"""Jarque-Bera distance of each column from the normal family.
 
@@ -63,7 +64,7 @@ def extended_jarque_bera(
     projections: Float[Array, "*batch n k"],
     *,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     r"""Jarque-Bera extended by mean and variance, a distance from N(0, 1).
 
@@ -102,7 +103,7 @@ def vcreg(
     projections: Float[Array, "*batch n k"],
     *,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     r"""Distance of the mean and variance of each column from 0 and 1.
 
@@ -141,7 +142,7 @@ def moments(
     order: int = 4,
     weights: Sequence[float] | None = None,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     r"""Weighted distance of the raw moments of each column from those of N(0, 1).
 
@@ -204,7 +205,7 @@ class _Central(NamedTuple):
     fourth: jax.Array
 
 
-def _central_moments(x: jax.Array, mask: jax.Array | None, axis_name: str | None) -> _Central:
+def _central_moments(x: jax.Array, mask: jax.Array | None, axis_name: AxisName | None) -> _Central:
     check_samples("projections", x, mask)
     x = _zero_where_masked(x.astype(jnp.float32), mask)
     count = _count(x, mask, axis_name)
@@ -237,10 +238,10 @@ def _zero_where_masked(x: jax.Array, mask: jax.Array | None) -> jax.Array:
     return x if mask is None else jnp.where(mask[..., None], x, 0)
 
 
-def _count(x: jax.Array, mask: jax.Array | None, axis_name: str | None) -> jax.Array:
+def _count(x: jax.Array, mask: jax.Array | None, axis_name: AxisName | None) -> jax.Array:
     count = sample_count(x.shape[:-1], mask=mask, axis_name=axis_name)
     return jnp.broadcast_to(count[..., None], (*x.shape[:-2], 1))
 
 
-def _global_sums(sums: jax.Array, axis_name: str | None) -> jax.Array:
+def _global_sums(sums: jax.Array, axis_name: AxisName | None) -> jax.Array:
     return sums if axis_name is None else lax.psum(sums, axis_name)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_positive, check_samples
 from lejepa_jax.ecf import sample_count
+from lejepa_jax.sharding import AxisName
 
 # Pairs are formed for this many rows at once.
 _BLOCK_ROWS = 256
@@ -28,7 +29,7 @@ def bhep(
     *,
     beta: float = 1.0,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, ""]:
     r"""Baringhaus-Henze-Epps-Pulley distance of a cloud from N(0, I).
 
@@ -71,7 +72,7 @@ def henze_zirkler(
     samples: Float[Array, "n d"],
     *,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, ""]:
     r"""Henze-Zirkler distance of a cloud from N(0, I).
 
@@ -111,7 +112,7 @@ def henze_visagie(
     *,
     gamma: float = 5.0,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, ""]:
     r"""Henze-Visagie distance of a cloud from N(0, I), by the moment generating function.
 
@@ -166,7 +167,7 @@ def bhep_mgf(
     *,
     beta: float = 10.0,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, ""]:
     r"""Distance of the moment generating function of a cloud from that of N(0, I).
 
@@ -226,7 +227,7 @@ def comb(
     *,
     gamma: float = 5.0,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, ""]:
     r"""Signed distance from N(0, I), by both the characteristic and the moment generating function.
 
@@ -285,7 +286,7 @@ def mardia(
     samples: Float[Array, "n d"],
     *,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Mardia:
     r"""Mardia's skewness and kurtosis of a cloud.
 
@@ -332,7 +333,7 @@ def energy_distance(
     samples: Float[Array, "n d"],
     *,
     mask: Bool[Array, " n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, ""]:
     r"""Energy distance of a cloud to N(0, I).
 
@@ -405,7 +406,7 @@ def _bhep(
     samples: jax.Array,
     beta: np.float64 | jax.Array,
     mask: jax.Array | None,
-    axis_name: str | None,
+    axis_name: AxisName | None,
 ) -> jax.Array:
     _check(samples, mask)
     # A bandwidth known while tracing gets its constants in float64; that of Henze and Zirkler
@@ -449,7 +450,7 @@ def _mean_over_pairs(
     term: Callable[[_Pair], jax.Array],
     samples: jax.Array,
     mask: jax.Array | None,
-    axis_name: str | None,
+    axis_name: AxisName | None,
     feature: Callable[[jax.Array], jax.Array] = jnp.zeros_like,
 ) -> tuple[jax.Array, jax.Array]:
     """Average a symmetric term over all pairs of the global sample, and return the count too.

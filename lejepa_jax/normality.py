@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.ecf import ecf, sample_count
 from lejepa_jax.quadrature import Quadrature, window_rule
+from lejepa_jax.sharding import AxisName
 from lejepa_jax.targets import CharacteristicFunction, normal_target
 
 
@@ -27,7 +28,7 @@ class Statistic(Protocol):
         /,
         *,
         mask: Bool[Array, "*batch n"] | None = None,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
     ) -> Float[Array, "*batch k"]:
         """Return one value a column, zero or small where the column looks normal."""
         ...
@@ -42,7 +43,7 @@ def epps_pulley(
     target: CharacteristicFunction = normal_target,
     debias: bool = False,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     r"""Epps-Pulley distance of each column from N(0, 1), or from another law.
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from lejepa_jax.checks import check_choice, check_samples
 from lejepa_jax.ecf import sample_count
 from lejepa_jax.normality import Statistic, epps_pulley
+from lejepa_jax.sharding import AxisName
 from lejepa_jax.sigreg import sigreg
 
 Target = Literal["global", "all", "pairwise"]
@@ -30,7 +31,7 @@ def prediction_loss(
     num_global: int,
     target: Target = "global",
     mask: Bool[Array, " b"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, ""]:
     r"""Mean squared distance of all views to the centre of the global ones.
 
@@ -102,7 +103,7 @@ def lejepa_loss(
     statistic: Statistic = epps_pulley,
     pool_views: bool = False,
     mask: Bool[Array, " b"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> LejepaLoss:
     r"""The LeJEPA objective.
 

@@ -9,6 +9,7 @@ from jax.scipy.special import gammaln, log_ndtr, ndtri
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_choice, check_positive
+from lejepa_jax.sharding import AxisName
 from lejepa_jax.sorting import SortedColumns, masked_sum, over_sorted_columns
 
 Positions = Literal["elfving", "blom", "rahman"]
@@ -24,7 +25,7 @@ def shapiro_wilk(
     covariance: Covariance = "francia",
     centre: bool = True,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     r"""Angle between the sorted column and the expected normal order statistics.
 
@@ -90,7 +91,7 @@ def vasicek_entropy(
     window: int = 8,
     standardise: bool = True,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     r"""Entropy that each column lacks, by Vasicek's estimator.
 
@@ -155,7 +156,7 @@ def order_statistic_nll(
     projections: Float[Array, "*batch n k"],
     *,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     r"""Mean negative log-likelihood of the order statistics of each column under N(0, 1).
 

@@ -13,6 +13,7 @@ from lejepa_jax.augment import ViewSpec, eval_view, make_views
 from lejepa_jax.checks import check_positive
 from lejepa_jax.data import Splits
 from lejepa_jax.joint_embedding import Modality, ObjectiveConfig, joint_embedding
+from lejepa_jax.sharding import AxisName
 from lejepa_jax.task import Batch, Task
 
 # Pictures larger than this are shrunk for the probes on raw pixels, which would not fit in memory.
@@ -78,7 +79,7 @@ class PretrainingConfig(ObjectiveConfig):
         )
 
     def build(
-        self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: str | None = None
+        self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
     ) -> Task:
         """Make the task; see `lejepa_pretraining`."""
         return lejepa_pretraining(
@@ -91,7 +92,7 @@ def lejepa_pretraining(
     *,
     channels: int,
     dtype: DTypeLike = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Task:
     """Make the task of LeJEPA pretraining on images; see `joint_embedding`.
 

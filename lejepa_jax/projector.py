@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from lejepa_jax.layers import batch_norm, normalise
+from lejepa_jax.sharding import AxisName
 
 
 class Projector(nnx.Module):
@@ -53,7 +54,7 @@ class Projector(nnx.Module):
         hidden_features: int = 2048,
         num_layers: int = 3,
         dtype: DTypeLike = jnp.float32,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         if num_layers not in (0, 1, 2, 3):

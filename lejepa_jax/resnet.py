@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from lejepa_jax.checks import check_choice
 from lejepa_jax.layers import batch_norm, normalise
+from lejepa_jax.sharding import AxisName
 
 # depth: (blocks a stage, whether they are bottlenecks)
 _DEPTHS = {18: ((2, 2, 2, 2), False), 34: ((3, 4, 6, 3), False), 50: ((3, 4, 6, 3), True)}
@@ -65,7 +66,7 @@ class ResidualBlock(nnx.Module):
         bottleneck: bool,
         zero_init_residual: bool,
         dtype: DTypeLike,
-        axis_name: str | None,
+        axis_name: AxisName | None,
         rngs: nnx.Rngs,
     ):
         if bottleneck:
@@ -164,7 +165,7 @@ class ResNet(nnx.Module):
         image_size: int | None = None,
         zero_init_residual: bool = True,
         dtype: DTypeLike = jnp.float32,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         check_choice("stem", stem, ("imagenet", "small"))

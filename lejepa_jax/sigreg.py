@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from lejepa_jax.checks import check_positive, check_samples
 from lejepa_jax.directions import unit_directions
 from lejepa_jax.normality import Statistic, epps_pulley
+from lejepa_jax.sharding import AxisName
 
 #: The statistic exactly as in Algorithm 1 of the paper: 17 knots on [-5, 5], that is 9 folded ones.
 paper_epps_pulley = functools.partial(epps_pulley, t_max=5.0, num_knots=9)
@@ -20,7 +21,7 @@ def slice_statistics(
     *,
     statistic: Statistic = epps_pulley,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     """Evaluate a normality statistic on the projections along each direction.
 
@@ -70,7 +71,7 @@ def sigreg(
     directions: Float[Array, "k d"] | None = None,
     pool: bool = False,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, ""]:
     r"""Mean of a normality statistic over random slices of a cloud of embeddings.
 

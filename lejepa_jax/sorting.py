@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_samples
 from lejepa_jax.ecf import sample_count
+from lejepa_jax.sharding import AxisName
 
 
 class SortedColumns(NamedTuple):
@@ -26,7 +27,7 @@ def over_sorted_columns(
     projections: Float[Array, "*batch n k"],
     *,
     mask: Bool[Array, "*batch n"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
     """Evaluate a function of the order statistics of each column of the global sample.
 

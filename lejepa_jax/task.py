@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lejepa_jax.data import Splits
+from lejepa_jax.sharding import AxisName
 
 #: Arrays of one batch by name, examples first.
 Batch = Mapping[str, Array]
@@ -103,7 +104,7 @@ class TaskConfig(Protocol):
         """
         ...
 
-    def build(self, splits: Splits, *, dtype: DTypeLike, axis_name: str | None) -> Task:
+    def build(self, splits: Splits, *, dtype: DTypeLike, axis_name: AxisName | None) -> Task:
         """Make the task for a data set, a compute type and a mapped axis."""
         ...
 

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Key
 import rope_jax
 from lejepa_jax.checks import check_choice
 from lejepa_jax.layers import drop_path_ramp, drop_path_scales, gelu, layer_norm, patchify
+from lejepa_jax.sharding import AxisName
 
 Rotate = Callable[[Array], Array]
 
@@ -355,7 +356,7 @@ class ViT(nnx.Module):
         remat: bool = False,
         attention_implementation: str | None = None,
         dtype: DTypeLike = jnp.float32,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         if width % num_heads:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from lejepa_jax.augment import example_keys
 from lejepa_jax.data import Splits, eval_batches
 from lejepa_jax.report import assemble_results, results_table, write_report
+from lejepa_jax.sharding import AxisName
 from lejepa_jax.task import Batch, Evaluation, Task, Variables
 from pointcloud_jax.heads import Classifier
 from pointcloud_jax.pictures import plot_confusion, plot_lines, render_clouds
@@ -56,7 +57,7 @@ class ClassificationConfig(SupervisedConfig):
     robustness: bool = False
 
     def build(
-        self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: str | None = None
+        self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
     ) -> Task:
         """Make the task; see `classification`."""
         return classification(
@@ -69,7 +70,7 @@ def classification(
     *,
     num_classes: int,
     dtype: DTypeLike = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Task:
     """Make the task of classifying clouds.
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
+from lejepa_jax.sharding import AxisName
 from pointcloud_jax.checks import check_points
 from pointcloud_jax.dipvnet import Description
 from pointcloud_jax.graph import gather, knn
@@ -67,7 +68,7 @@ class Dgcnn(nnx.Module):
         embedding: int = 1024,
         k: int = 20,
         normals: bool = False,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         inputs = (6 if normals else 3, *widths[:-1])
@@ -171,7 +172,7 @@ class VnDgcnn(nnx.Module):
         embedding: int = 341,
         k: int = 20,
         normals: bool = False,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         inputs = (2 if normals else 1, *widths[:-1])

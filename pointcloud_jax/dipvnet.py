@@ -25,6 +25,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
 from lejepa_jax.checks import check_choice
+from lejepa_jax.sharding import AxisName
 from pointcloud_jax.checks import check_points
 from pointcloud_jax.dasft import dasft, debye_spectrum, degree_spectrum, normalise_radius
 from pointcloud_jax.graph import gather, knn
@@ -408,7 +409,7 @@ class _Stage(nnx.Module):
         num_radii: int,
         config: DipvnetConfig,
         *,
-        axis_name: str | None,
+        axis_name: AxisName | None,
         rngs: nnx.Rngs,
     ):
         options, half = config.options, width // 2
@@ -497,7 +498,7 @@ class _Stage(nnx.Module):
 class _Trunk(nnx.Module):
     """The stages, and the vectors of all of them joined and read in an invariant frame."""
 
-    def __init__(self, config: DipvnetConfig, *, axis_name: str | None, rngs: nnx.Rngs):
+    def __init__(self, config: DipvnetConfig, *, axis_name: AxisName | None, rngs: nnx.Rngs):
         self.config = config
         widths = config.widths
         inputs = (2 if config.normals else 1, *widths[:-1])
@@ -572,7 +573,7 @@ class Dipvnet(nnx.Module):
         4096
     """
 
-    def __init__(self, config: DipvnetConfig, *, axis_name: str | None = None, rngs: nnx.Rngs):
+    def __init__(self, config: DipvnetConfig, *, axis_name: AxisName | None = None, rngs: nnx.Rngs):
         self.trunk = _Trunk(config, axis_name=axis_name, rngs=rngs)
         total = sum(w * d for w, d in zip(config.widths, config.depths, strict=True))
         self.mixers = nnx.List(linear(total, total, rngs=rngs) for _ in range(2))
@@ -646,7 +647,7 @@ class DipvnetParts(nnx.Module):
         (2816, 816)
     """
 
-    def __init__(self, config: DipvnetConfig, *, axis_name: str | None = None, rngs: nnx.Rngs):
+    def __init__(self, config: DipvnetConfig, *, axis_name: AxisName | None = None, rngs: nnx.Rngs):
         self.trunk = _Trunk(config, axis_name=axis_name, rngs=rngs)
         total = sum(w * d for w, d in zip(config.widths, config.depths, strict=True))
         self.mixer = linear(2 * total, 2 * total, rngs=rngs)

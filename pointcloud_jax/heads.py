@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from lejepa_jax.sharding import AxisName
 from pointcloud_jax.dipvnet import Description
 from pointcloud_jax.layers import BatchNorm, dropout, linear
 
@@ -38,7 +39,7 @@ class Classifier(nnx.Module):
         *,
         hidden: tuple[int, ...] = (512, 256),
         dropout_rate: float = 0.5,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         widths = (encoder.features, *hidden)
@@ -123,7 +124,7 @@ class Segmenter(nnx.Module):
         num_categories: int = 0,
         hidden: tuple[int, ...] = (256, 256, 128),
         dropout_rate: float = 0.4,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         per_cloud = encoder.features + (64 if num_categories else 0)

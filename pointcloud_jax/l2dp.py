@@ -16,6 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_choice, check_floating
+from lejepa_jax.sharding import AxisName
 from pointcloud_jax.checks import safe_norm
 from pointcloud_jax.layers import BatchNorm, dropout, linear, masked_max
 
@@ -207,7 +208,7 @@ class L2dp(nnx.Module):
         normalise: bool | None = None,
         chirality: bool = False,
         dropout_rate: float = 0.1,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         check_choice("aggregation", aggregation, AGGREGATIONS)

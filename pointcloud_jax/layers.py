@@ -8,6 +8,8 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
+from lejepa_jax.sharding import AxisName
+
 
 def linear(
     in_features: int, out_features: int, *, use_bias: bool = True, rngs: nnx.Rngs
@@ -86,7 +88,7 @@ class BatchNorm(nnx.Module):
         *,
         momentum: float = 0.9,
         epsilon: float = 1e-5,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         del rngs  # nothing is drawn; all modules are made alike
@@ -130,7 +132,7 @@ def masked_moments(
     x: Float[Array, "*batch c"],
     *,
     mask: Bool[Array, "*batch"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
     """Mean and biased variance of each channel over all other axes of the global batch.
 

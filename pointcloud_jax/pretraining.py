@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Key
 from lejepa_jax.checks import check_choice, check_positive
 from lejepa_jax.data import Splits
 from lejepa_jax.joint_embedding import Modality, ObjectiveConfig, joint_embedding
+from lejepa_jax.sharding import AxisName
 from lejepa_jax.task import Batch, Task
 from pointcloud_jax import data
 from pointcloud_jax.augment import PointViews, PointViewSpec, make_point_views
@@ -89,7 +90,7 @@ class CloudPretrainingConfig(ObjectiveConfig):
         )
 
     def build(
-        self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: str | None = None
+        self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
     ) -> Task:
         """Make the task; see `cloud_pretraining`."""
         del splits
@@ -121,7 +122,7 @@ def cloud_pretraining(
     config: CloudPretrainingConfig,
     *,
     dtype: DTypeLike = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Task:
     """Make the task of LeJEPA pretraining on clouds; see `joint_embedding`.
 

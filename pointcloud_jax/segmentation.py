@@ -15,6 +15,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from lejepa_jax.augment import example_keys
 from lejepa_jax.data import Splits, eval_batches
 from lejepa_jax.report import assemble_results, results_table, write_report
+from lejepa_jax.sharding import AxisName
 from lejepa_jax.task import Batch, Evaluation, Task, Variables
 from pointcloud_jax.classification import check_float32
 from pointcloud_jax.heads import Segmenter
@@ -51,7 +52,7 @@ class SegmentationConfig(SupervisedConfig):
     tell_category: bool = True
 
     def build(
-        self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: str | None = None
+        self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
     ) -> Task:
         """Make the task; see `segmentation`."""
         part_class = splits.train.part_class
@@ -63,7 +64,7 @@ def segmentation(
     *,
     part_class: Int[np.ndarray, " q"],
     dtype: DTypeLike = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
 ) -> Task:
     """Make the task of assigning the points of clouds to parts.
 

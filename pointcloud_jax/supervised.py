@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray
 from lejepa_jax.augment import example_keys
 from lejepa_jax.checks import check_positive
 from lejepa_jax.data import Splits
+from lejepa_jax.sharding import AxisName
 from lejepa_jax.task import Batch, Variables
 from pointcloud_jax import data, rotations
 from pointcloud_jax.augment import PointViews, PointViewSpec, make_point_views
@@ -260,7 +261,7 @@ def protocols(config: SupervisedConfig) -> dict[str, tuple[str, int]]:
 
 
 def global_mean(
-    values: Float[Array, "..."], weights: Float[Array, "..."], axis_name: str | None
+    values: Float[Array, "..."], weights: Float[Array, "..."], axis_name: AxisName | None
 ) -> Float[Array, ""]:
     """Average over all devices: the sum of the values over the sum of the weights.
 

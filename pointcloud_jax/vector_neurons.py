@@ -16,6 +16,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from lejepa_jax.sharding import AxisName
 from pointcloud_jax.checks import safe_norm
 from pointcloud_jax.graph import gather
 from pointcloud_jax.layers import BatchNorm, fan_in_uniform
@@ -174,7 +175,7 @@ class VectorBatchNorm(nnx.Module):
         (2, 1, 3)
     """
 
-    def __init__(self, features: int, *, axis_name: str | None = None, rngs: nnx.Rngs):
+    def __init__(self, features: int, *, axis_name: AxisName | None = None, rngs: nnx.Rngs):
         self.norm = BatchNorm(features, axis_name=axis_name, rngs=rngs)
 
     def __call__(
@@ -213,7 +214,7 @@ class VectorLinearLeakyReLU(nnx.Module):
         *,
         share: bool = False,
         negative_slope: float = 0.2,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         directions = 1 if share else out_features
@@ -312,7 +313,7 @@ class InvariantFrame(nnx.Module):
         features: int,
         *,
         orthonormal: bool = False,
-        axis_name: str | None = None,
+        axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         if features < 4:

@@ -53,6 +53,16 @@ def step(weights, inputs, mask, key, *, axis_name):
 
 def run(strategy, num_devices, weights, inputs, mask, key):
     devices = jax.devices()[:num_devices]
+    if strategy == "shard_map over two axes":
+        axes = ("data", "fsdp")
+        mesh = make_mesh({"data": -(-num_devices // 2), "fsdp": min(2, num_devices)}, devices)
+        mapped = jax.shard_map(
+            functools.partial(step, axis_name=axes),
+            mesh=mesh,
+            in_specs=(P(), P(axes), P(axes) if mask is not None else None, P()),
+            out_specs=P(),
+        )
+        return jax.jit(mapped)(weights, inputs, mask, key)
     mesh = jax.make_mesh((num_devices,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
     spread = functools.partial(step, axis_name="data")
     if strategy.startswith("shard_map"):
@@ -82,6 +92,7 @@ def run(strategy, num_devices, weights, inputs, mask, key):
 
 
 STRATEGIES = ["shard_map", "shard_map without check_vma", "pmap", "vmap", "jit"]
+STRATEGIES += ["shard_map over two axes"]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

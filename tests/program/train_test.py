@@ -13,7 +13,6 @@ import jax
 import numpy as np
 import optax
 import pytest
-from jax.sharding import PartitionSpec as P
 
 import train
 from configs import describe, recipes
@@ -264,7 +263,7 @@ def test_the_step_of_every_recipe_fits_together(name, tmp_path):
     optimiser = train.make_optimiser(recipe)
     key = jax.random.key(0)
     state = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimiser), key)
-    step = train.make_step(recipe, task, optimiser, key, 1, axis_name=None)
+    step = train.make_step(recipe, optimiser, train.make_gradient(recipe, task, key))
     batch = splits.train.gather(np.arange(8))
     after, metrics = jax.eval_shape(step, state, batch)
     assert jax.tree.structure(after) == jax.tree.structure(state)
@@ -298,7 +297,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch_in_less_memory():
     task = dataclasses.replace(tiny_run.RECIPE.task, encoder=small)
     recipe = dataclasses.replace(tiny_run.RECIPE, task=task, global_batch=128)
     splits = train.load_data(recipe)
-    built = task.build(splits, axis_name="data")
+    built = task.build(splits, axis_name=train.axis_name_of(recipe))
     optimiser = optax.sgd(1.0)  # what changes is the gradient
     key = jax.random.key(0)
     state = train.initial_state(recipe, built, optimiser, key)
@@ -306,11 +305,9 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch_in_less_memory():
     mesh = train.choose_devices(dataclasses.replace(recipe, devices=2))
     ends, bytes_ = [], []
     for parts in (1, 4):
-        make = functools.partial(train.make_step, recipe, built, optimiser, key, parts)
-        step = jax.shard_map(
-            make(axis_name="data"), mesh=mesh, in_specs=(P(), P("data")), out_specs=P()
-        )
-        compiled = jax.jit(step).lower(state, batch).compile()
+        like = jax.eval_shape(lambda: state)
+        spread = train.spread_step(recipe, mesh, built, optimiser, key, like, parts)
+        compiled = jax.jit(spread.step.__wrapped__).lower(state, batch).compile()
         ends.append(compiled(state, batch))
         bytes_.append(compiled.memory_analysis().temp_size_in_bytes)
     (whole, metrics), (parted, parted_metrics) = ends
