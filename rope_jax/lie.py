@@ -28,7 +28,9 @@ from rope_jax.layout import Layout, check_layout
 from rope_jax.rotary import PairRotation, pair_rotation, rotate_pairs, rotation_angles
 from rope_jax.triplets import rotate_blocks
 
-_matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)  # TF32 would cost four digits
+# Matrices of up to this many rows are multiplied as vectors over the batch, which lies in the last
+# axes: there is next to nothing for a matrix unit to do, and each would be a call of its own.
+_SMALL = 8
 
 # Taylor polynomial of degree 8: below this norm its remainder is under float32 rounding.
 _TAYLOR_RADIUS = 0.6
@@ -85,14 +87,43 @@ def _num_squarings(matrix: Float[Array, "*b s s"]) -> Array:
     return jnp.clip(halvings, 0, 60).astype(jnp.int32)
 
 
-def _exp_minus_one(a: Float[Array, "*b s s"]) -> Float[Array, "*b s s"]:
-    """Degree 8 of exp(a) - I in four products (Paterson and Stockmeyer)."""
-    eye = jnp.broadcast_to(jnp.eye(a.shape[-1], dtype=a.dtype), a.shape)
-    a2 = _matmul(a, a)
-    a3 = _matmul(a2, a)
-    high = eye / 720 + a / 5040 + a2 / 40320
-    middle = eye / 6 + a / 24 + a2 / 120 + _matmul(a3, high)
-    return a + a2 / 2 + _matmul(a3, middle)
+def _in_front(matrix: Float[Array, "*b s s"]) -> Float[Array, "..."]:
+    """Small matrices by component, `(s, s, batch)`; others as they are."""
+    size = matrix.shape[-1]
+    return matrix.reshape(-1, size * size).T.reshape(size, size, -1) if size <= _SMALL else matrix
+
+
+def _behind(matrix: Float[Array, "..."], shape: tuple[int, ...]) -> Float[Array, "*b s s"]:
+    size = shape[-1]
+    return matrix.reshape(size * size, -1).T.reshape(shape) if size <= _SMALL else matrix
+
+
+def _product(a: Array, b: Array, size: int) -> Array:
+    """Multiply matrices that `_in_front` gave."""
+    if size > _SMALL:
+        return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)  # TF32 would cost four digits
+    terms = [a[:, j, None] * b[None, j] for j in range(size)]
+    return sum(terms[1:], start=terms[0])
+
+
+def _transpose(a: Array, size: int) -> Array:
+    return jnp.swapaxes(a, 0, 1) if size <= _SMALL else a.mT
+
+
+def _identity(a: Array, size: int) -> Array:
+    eye = jnp.eye(size, dtype=a.dtype)
+    if size <= _SMALL:
+        eye = eye[..., None]
+    return jnp.broadcast_to(eye, a.shape)
+
+
+def _exp_minus_one(a: Array, size: int) -> Array:
+    """Degree 8 of exp(a) - I by Horner's rule: y_k = (a + a y_{k+1}) / k, from 8 down to 1."""
+    # In a loop, here and below, so that every product is kept: as one expression the compiler would
+    # compute a product anew for each of the numbers it goes into.
+    return lax.fori_loop(
+        0, 7, lambda turn, y: (a + _product(a, y, size)) / (7 - turn).astype(a.dtype), a / 8
+    )
 
 
 @jax.custom_vjp
@@ -126,13 +157,19 @@ def exp_skew(a: Float[Array, "*b s s"]) -> Float[Array, "*b s s"]:
         A. Al-Mohy and N. Higham, "Computing the Fréchet derivative of the matrix exponential",
         2009.
     """
-    squarings = _num_squarings(a)
-    x = _exp_minus_one(a * jnp.exp2(-squarings.astype(a.dtype)))
-    x = lax.fori_loop(0, squarings, lambda _, x: 2 * x + _matmul(x, x), x)
-    # R^T R - I = X + X^T + X^T X, again without the identity.
-    defect = x + x.mT + _matmul(x.mT, x)
-    r = x + jnp.broadcast_to(jnp.eye(a.shape[-1], dtype=a.dtype), a.shape)
-    return r - 0.5 * _matmul(r, defect)
+    size, squarings = a.shape[-1], _num_squarings(a)
+    x = _exp_minus_one(_in_front(a * jnp.exp2(-squarings.astype(a.dtype))), size)
+    x = lax.fori_loop(0, squarings, lambda _, x: 2 * x + _product(x, x, size), x)
+    # First R^T R - I = X + X^T + X^T X, again without the identity; then R less half of R times it.
+    transposed, r = _transpose(x, size), x + _identity(x, size)
+    factor = jnp.array([1.0, -0.5], a.dtype)
+    _, r, _ = lax.fori_loop(
+        0,
+        2,
+        lambda turn, c: (r, c[2] + factor[turn] * _product(c[0], c[1], size), r),
+        (transposed, x, x + transposed),
+    )
+    return _behind(r, a.shape)
 
 
 def _exp_skew_fwd(
@@ -144,18 +181,21 @@ def _exp_skew_fwd(
 def _exp_skew_bwd(
     a: Float[Array, "*b s s"], g: Float[Array, "*b s s"]
 ) -> tuple[Float[Array, "*b s s"]]:
-    squarings = _num_squarings(a)
+    size, squarings = a.shape[-1], _num_squarings(a)
     factor = jnp.exp2(-squarings.astype(a.dtype))
-    x, e = jax.jvp(_exp_minus_one, (a.mT * factor,), (g * factor,))
+    point, direction = _in_front(a.mT * factor), _in_front(g * factor)
+    x, e = jax.jvp(partial(_exp_minus_one, size=size), (point,), (direction,))
 
-    def double(
-        _: Array, carry: tuple[Float[Array, "*b s s"], Float[Array, "*b s s"]]
-    ) -> tuple[Float[Array, "*b s s"], Float[Array, "*b s s"]]:
+    def double(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         x, e = carry
-        return 2 * x + _matmul(x, x), 2 * e + _matmul(x, e) + _matmul(e, x)
+        return (
+            2 * x + _product(x, x, size),
+            2 * e + _product(x, e, size) + _product(e, x, size),
+        )
 
     _, e = lax.fori_loop(0, squarings, double, (x, e))
     # The derivative among skew matrices: what is symmetric cannot be moved along.
+    e = _behind(e, a.shape)
     return (0.5 * (e - e.mT),)
 
 
