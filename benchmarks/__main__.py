@@ -1,17 +1,19 @@
 """`python -m benchmarks` prints the tables of speed, `python -m benchmarks NAME [--flags]` any one.
 
-Tables of speed and memory: sigreg, spectra, rope, scaling. Of what is computed: calibrate, power,
+Tables of speed and memory: sigreg, spectra, rope, networks, steps; start and scaling take longer. Of
+what is computed: calibrate, power,
 directions, quadrature, statistics_pictures, rope_pictures, rope_cifar10 and more; these take longer
 or want data, and are run by name.
 """
 
+import os
 import pkgutil
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
-SPEED = ("sigreg", "spectra", "rope")
+SPEED = ("sigreg", "spectra", "rope", "networks", "steps")
 
 
 def main() -> int:
@@ -25,8 +27,11 @@ def main() -> int:
             return 2
         runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
         return 0
-    # Each in a process of its own: what one has compiled and allocated does not slow the next.
-    return max(subprocess.call([sys.executable, "-m", f"benchmarks.{name}"]) for name in SPEED)
+    # Each in a process of its own: what one has compiled and allocated does not slow the next. With
+    # memory in huge pages, as in train.py, which the C library must be told before.
+    environment = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} | os.environ
+    commands = [[sys.executable, "-m", f"benchmarks.{name}"] for name in SPEED]
+    return max(subprocess.call(command, env=environment) for command in commands)
 
 
 if __name__ == "__main__":

@@ -461,8 +461,6 @@ def steps(size: str, batch: int, num: int, rounds: int) -> None:
     print(f"| part | {' | '.join(titles.values())} |\n{'| --- ' * (len(titles) + 1)}|")
     for part in PARTS:
         print(f"| {part} | {' | '.join(f'{spent[name][part]:.0f}' for name in titles)} |")
-    rest = {name: ms[name] - sum(spent[name].values()) for name in titles}
-    print(f"| the rest of the step | {' | '.join(f'{rest[name]:.0f}' for name in titles)} |")
     print(f"| step | {' | '.join(f'{ms[name]:.0f}' for name in titles)} |", flush=True)
 
 
