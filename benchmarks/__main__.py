@@ -1,9 +1,8 @@
 """`python -m benchmarks` prints the tables of speed, `python -m benchmarks NAME [--flags]` any one.
 
-Tables of speed and memory: sigreg, spectra, rope, networks, steps; start and scaling take longer. Of
-what is computed: calibrate, power,
-directions, quadrature, statistics_pictures, rope_pictures, rope_cifar10 and more; these take longer
-or want data, and are run by name.
+Tables of speed and memory: sigreg, spectra, rope, networks, steps. By name alone: start, scaling,
+which compile what is large, and those of what is computed: calibrate, power, directions,
+quadrature, statistics_pictures, rope_pictures, rope_cifar10, clouds; some want data.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Images a second of whole pretraining steps, views made inside, against a plain PyTorch step.
 
-    python -m benchmarks.steps [--steps 20] [--batch 128]
+    python -m benchmarks.steps [--steps 20] [--batch 128] [--share]
 
 LeJEPA with 4 views of 24 pixels from images of 32, 512 slices, for a small ResNet and a small ViT,
 AdamW. Ours is the trainer's own step, views, projector and optimiser included. The other is the
@@ -20,15 +20,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 import train
 from benchmarks.timing import machine
 from configs import recipes
-from lejepa_jax import data, unit_directions
+from lejepa_jax import data, lejepa_loss, unit_directions
 from lejepa_jax.augment import CIFAR_MEAN, CIFAR_STD
 from lejepa_jax.sigreg import sigreg
-from lejepa_jax.vit import ViT
+from lejepa_jax.vit import ViT, vit
 
 VIEWS, SIZE, SLICES, KNOTS = 4, 24, 512, 17
 VIT = {"width": 96, "depth": 6, "num_heads": 4}
@@ -98,6 +100,37 @@ def ours(encoder: Any, images: np.ndarray, batch: int, count: int) -> dict[str, 
         "sigreg": alone / seconds,
         "compile": compiling,
     }
+
+
+def share(batch: int, count: int) -> None:
+    """Print SIGReg's share of the gradient of a ViT-S/16 with 2 views of 224 and 8 of 96 pixels."""
+    encoder = vit("S", patch_size=16, image_size=224, rngs=nnx.Rngs(0))
+    graph, params = nnx.split(encoder)
+    key, features = jax.random.key(0), encoder.features
+    sizes = {224: 2, 96: 8}
+    views = {
+        side: jax.random.normal(key, (number * batch, side, side, 3))
+        for side, number in sizes.items()
+    }
+
+    @jax.jit
+    def step(params: Any, views: Any) -> Any:
+        def loss(params: Any) -> jax.Array:
+            model = nnx.merge(graph, params)
+            z = [model(views[s]).reshape(number, batch, -1) for s, number in sizes.items()]
+            return lejepa_loss(key, jnp.concatenate(z), num_global=2, num_slices=1024).total
+
+        return jax.value_and_grad(loss)(params)
+
+    z = jax.random.normal(key, (sum(sizes.values()), batch, features))
+    term = jax.jit(jax.value_and_grad(lambda z: sigreg(key, z, num_slices=1024)))
+    whole = seconds_of(lambda: jax.block_until_ready(step(params, views)), count)
+    alone = seconds_of(lambda: jax.block_until_ready(term(z)), count)
+    print(
+        f"\nViT-S/16, {batch} images, 2 views of 224 and 8 of 96 pixels, forward and back "
+        f"{whole:.2f} s; SIGReg of them, d = {features}, 1024 slices, {1e3 * alone:.1f} ms: "
+        f"{alone / whole:.2%}"
+    )
 
 
 def theirs(name: str, images: np.ndarray, batch: int, count: int) -> dict[str, float] | None:
@@ -258,7 +291,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--share", action="store_true", help="only SIGReg's, of a larger step")
     options = parser.parse_args()
+    if options.share:
+        print(machine())
+        share(min(options.batch, 16), min(options.steps, 3))
+        return
     images = np.random.default_rng(0).integers(0, 256, (2048, 32, 32, 3), np.uint8)
     print(machine())
     print(
