@@ -1,14 +1,18 @@
 """What large recipes need on many devices, read off the compiled step; nothing is run.
 
-    python -m benchmarks.scaling [--sizes L H G] [--devices 8 64 256 512] [--fsdp 8]
+    python -m benchmarks.scaling [--sizes L H G] [--devices 8 64 256 512] [--fsdp 8] [--whole]
 
 Each step of LeJEPA pretraining (ViT-*/14, 2 global views of 224 and 6 local ones of 98 pixels,
 bfloat16, a block recomputed at a time) is lowered and compiled for that many virtual CPU devices.
 Printed is what one device holds and moves in one step: bytes of parameters, moments and
 temporaries, floating-point operations, and the bytes that each kind of collective returns to it,
 those inside loops as often as they turn. SIGReg's own part is measured by compiling it alone, for
-two batches. A step takes minutes to compile: each is kept as a line of `--results` as soon as it is
-done, and those that are there are not compiled again.
+two batches.
+
+A whole step takes minutes and many gigabytes to compile. All that is counted is a straight line in
+the number of blocks, so that steps of 2 and of 4 blocks are compiled and the line is followed to
+the full depth; `--whole` compiles all blocks. Each is kept as a line of `--results` as soon as it
+is done, and those that are there are not compiled again.
 """
 
 import argparse
@@ -66,7 +70,9 @@ def _size(shapes: str) -> int:
     return total
 
 
-def measure(size: str, devices: int, fsdp: int, per_device: int, *, compiling: bool = True) -> dict:
+def measure(
+    size: str, devices: int, fsdp: int, per_device: int, depth: int, *, compiling: bool = True
+) -> dict:
     """Compile one step in this process, whose devices are there already; or only lay it out."""
     import dataclasses
     import functools
@@ -79,11 +85,14 @@ def measure(size: str, devices: int, fsdp: int, per_device: int, *, compiling: b
     import train
     from configs import recipes
     from lejepa_jax.sharding import AXES
-    from lejepa_jax.vit import vit
+    from lejepa_jax.vit import VIT_SIZES, ViT
 
     _as_on_an_accelerator()
     recipe = recipes()["imagenet-vit-l14"][1]
-    encoder = functools.partial(vit, size, patch_size=14, image_size=224, drop_path=0.1, remat=True)
+    sizes = dataclasses.asdict(VIT_SIZES[size]) | {"depth": depth or VIT_SIZES[size].depth}
+    encoder = functools.partial(
+        ViT, **sizes, patch_size=14, image_size=224, drop_path=0.1, remat=True
+    )
     fsdp = min(fsdp, devices)
     recipe = dataclasses.replace(
         recipe,
@@ -121,6 +130,7 @@ def measure(size: str, devices: int, fsdp: int, per_device: int, *, compiling: b
 
     row = {
         "size": size,
+        "depth": sizes["depth"],
         "devices": devices,
         "mesh": recipe.mesh,
         "batch": batch,
@@ -138,6 +148,18 @@ def measure(size: str, devices: int, fsdp: int, per_device: int, *, compiling: b
         "moved": moved(compiled.as_text()),
         "compile_seconds": time.perf_counter() - began,
     }
+
+
+def _followed(few: dict, more: dict, depth: int) -> dict:
+    """The line through two steps that differ in the number of blocks, at a third number."""
+    at = (depth - few["depth"]) / (more["depth"] - few["depth"])
+
+    def value(a: object, b: object) -> object:
+        if isinstance(a, dict):
+            return {name: value(a.get(name, 0), b.get(name, 0)) for name in a | b}
+        return a if isinstance(a, str) else round(a + at * (b - a))
+
+    return {name: value(few[name], more[name]) for name in few}
 
 
 def _as_on_an_accelerator() -> None:
@@ -190,10 +212,13 @@ def main() -> None:
     parser.add_argument("--devices", nargs="+", type=int, default=[8, 64, 256, 512])
     parser.add_argument("--fsdp", type=int, default=8)
     parser.add_argument("--batch-per-device", type=int, default=2)
+    parser.add_argument("--whole", action="store_true", help="compile all blocks of each step")
     parser.add_argument("--layout-only", action="store_true", help="compile no step")
     parser.add_argument("--results", type=Path, default=Path("runs/scaling.jsonl"))
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    from lejepa_jax.vit import VIT_SIZES
+
     if options.child:
         kind, *rest = options.child
         if kind in ("step", "layout"):
@@ -215,7 +240,7 @@ def main() -> None:
     print("| ViT | devices | parameters, M | parameters | moments |\n" + "| --- " * 5 + "|")
     for size in options.sizes:
         for devices in options.devices:
-            fixed = [str(min(options.fsdp, devices)), str(options.batch_per_device)]
+            fixed = [str(min(options.fsdp, devices)), str(options.batch_per_device), "0"]
             row = child(["layout", size, str(devices), *fixed], devices)
             held = row["parameters"], row["parameter_bytes"], row["optimiser_bytes"]
             cells = size, devices, *(f"{number / 1e6:,.0f}" for number in held)
@@ -236,7 +261,12 @@ def main() -> None:
             name = size, devices, f"data={devices // fsdp},fsdp={fsdp}", batch
             if name not in done:
                 fixed = [str(fsdp), str(options.batch_per_device)]
-                done[name] = child(["step", size, str(devices), *fixed], devices)
+                step = ["step", size, str(devices), *fixed]
+                if options.whole:
+                    done[name] = child([*step, "0"], devices)
+                else:
+                    few, more = (child([*step, depth], devices) for depth in ("2", "4"))
+                    done[name] = _followed(few, more, VIT_SIZES[size].depth)
                 with options.results.open("a") as file:
                     file.write(json.dumps(done[name]) + "\n")
             print(_table_row(done[name]), flush=True)
