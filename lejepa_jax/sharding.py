@@ -107,7 +107,8 @@ def gather(tree: PyTree, specs: PyTree) -> PyTree:
     """Put arrays together that are divided over `fsdp`, inside `jax.shard_map`.
 
     What the whole arrays get back is added up in parts: every device of a group receives the sum
-    for its own part (a reduce-scatter), and only that crosses to other groups.
+    for its own part (a reduce-scatter), and only that crosses to other groups. What is not divided
+    gets back one sum over all devices.
 
     Args:
         tree: The part of each array that this device has.
@@ -129,10 +130,11 @@ def gather(tree: PyTree, specs: PyTree) -> PyTree:
     """
 
     def whole(part: jax.Array, spec: P) -> jax.Array:
+        # Marked as each device's own, so that what it gets back is added up here, in its own shape:
+        # left alone, it would be where it first meets data, after it was repeated for every sample.
         divided = [axis for axis, name in enumerate(spec) if name == "fsdp"]
         if not divided:
-            return part
-        # Its own on each group too, until its gradient is a part again.
+            return jax.lax.pcast(part, AXES, to="varying")
         part = jax.lax.pcast(part, "data", to="varying")
         return jax.lax.all_gather(part, "fsdp", axis=divided[0], tiled=True)
 
