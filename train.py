@@ -293,8 +293,8 @@ def make_gradient(
         (gradient,) = scatter(gradient)
         if recipe.strategy == "pmap":
             # The loss is a mean over the global batch already. Under pmap each device holds the
-            # gradient of its own share, times the number of devices. Under shard_map all hold the
-            # whole one: a mean would be right too, and send it a second time.
+            # gradient of its own share, times the number of devices. Under shard_map it has been
+            # added up by `scatter`.
             gradient = jax.lax.pmean(gradient, axis_name)
         return value, gradient, {**variables.state, **encoder_state, **loss_state}, metrics
 

@@ -1,12 +1,18 @@
 """The program as a person uses it: real runs, real files, real signals."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import json
+import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import chex
 import jax
@@ -270,6 +276,23 @@ def test_the_step_of_every_recipe_fits_together(name, tmp_path):
     chex_shapes = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), after, state)
     assert all(jax.tree.leaves(chex_shapes))
     assert {"loss", "gradient_norm", "learning_rate"} <= set(metrics)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells glibc")
+def test_the_program_begins_anew_with_huge_pages_and_keeps_what_it_was_told():
+    told = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.perturb=0"}
+    command = [sys.executable, "train.py", "nonsense"]
+    with subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True) as process:
+        seen = b""
+        while process.poll() is None and b"hugetlb" not in seen:
+            with contextlib.suppress(OSError):
+                seen = Path(f"/proc/{process.pid}/environ").read_bytes()
+            time.sleep(0.01)
+        message = process.communicate()[1]
+    assert b"GLIBC_TUNABLES=glibc.malloc.perturb=0" in seen
+    assert b"glibc.malloc.hugetlb=1" in seen  # glibc may have cut the two apart in place
+    assert process.returncode == 2
+    assert "unknown recipe 'nonsense'" in message
 
 
 def test_sgd_adds_decay_to_the_gradient_of_kernels_and_then_momentum():
