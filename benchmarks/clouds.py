@@ -87,6 +87,12 @@ SEGMENTERS: Mapping[str, Network] = {
     "VN-DGCNN": VN_DGCNN,
     "DiPVNet": dipvnet(DipvnetParts),
 }
+# One that learns what turning is from its views, and two that need not.
+ENCODERS: Mapping[str, Network] = {
+    "DGCNN": DGCNN,
+    "VN-DGCNN": VN_DGCNN,
+    "DiPVNet": dipvnet(),
+}
 
 
 class Results:
@@ -294,24 +300,31 @@ def descriptors(args: argparse.Namespace, results: Results, file: str) -> None:
         results.write(descriptor=name, points=points, accuracy=accuracy)
 
 
-def few_shot(args: argparse.Namespace, results: Results, file: str) -> None:
+def few_shot(
+    args: argparse.Namespace, results: Results, encoders: Mapping[str, Network], file: str
+) -> None:
     """LeJEPA without labels and probes on few, against training on those few alone."""
     pretraining = lejepa_shapes.RECIPE
     config = pretraining.task
     assert isinstance(config, CloudPretrainingConfig)
-    config = dataclasses.replace(
-        config,
-        views=tuple(dataclasses.replace(v, num_points=args.points) for v in config.views),
-        stored_points=2 * args.points,
-        eval_points=args.points,
-    )
-    missing = [seed for seed in args.seeds if not results.has(learned="LeJEPA", seed=seed)]
-    if missing:
-        splits = config.load(file)
-        steps = args.pretraining_steps
-        recipe = dataclasses.replace(
-            pretraining, task=config, steps=steps, warmup_steps=steps // 10
+    steps = args.pretraining_steps
+    for name, encoder in encoders.items():
+        missing = [
+            seed
+            for seed in args.seeds
+            if not results.has(learned="LeJEPA", network=name, seed=seed)
+        ]
+        if not missing:
+            continue
+        task = dataclasses.replace(
+            config,
+            encoder=encoder,
+            views=tuple(dataclasses.replace(v, num_points=args.points) for v in config.views),
+            stored_points=2 * args.points,
+            eval_points=args.points,
         )
+        recipe = dataclasses.replace(pretraining, task=task, steps=steps, warmup_steps=steps // 10)
+        splits = task.load(file)
         trainer = Trainer(recipe, splits)
         for seed in missing:
             variables, about = trainer.run(seed, None, splits)
@@ -319,6 +332,7 @@ def few_shot(args: argparse.Namespace, results: Results, file: str) -> None:
             diagnostics = found.pop("diagnostics")
             results.write(
                 learned="LeJEPA",
+                network=name,
                 seed=seed,
                 points=args.points,
                 clouds=len(splits.train),
@@ -328,26 +342,31 @@ def few_shot(args: argparse.Namespace, results: Results, file: str) -> None:
             )
     make = classifying(args)
     splits = make(networks={"none": DGCNN}).load(file)
-    network = {"scratch": config.encoder}
-    trainer = None
-    for shots in (5, 10):
-        for seed in args.seeds:
-            if results.has(learned="scratch", shots=shots, seed=seed):
-                continue
+    for name, encoder in encoders.items():
+        missing = [
+            (shots, seed)
+            for shots in (5, 10)
+            for seed in args.seeds
+            if not results.has(learned="scratch", network=name, shots=shots, seed=seed)
+        ]
+        if not missing:
+            continue
+        trainer = Trainer(recipe_for(args, make(networks={name: encoder})), splits)
+        for shots, seed in missing:
             order = np.random.default_rng(seed).permutation(len(splits.train))
             labels = splits.train.labels[order]
             few = [order[labels == c][:shots] for c in range(splits.train.num_classes)]
             part = splits._replace(train=splits.train.subset(np.sort(np.concatenate(few))))
-            trainer = trainer or Trainer(recipe_for(args, make(networks=network)), splits)
             variables, about = trainer.run(seed, "axis", part)
             found = trainer.evaluate(seed, variables, part)
             results.write(
                 learned="scratch",
+                network=name,
                 shots=shots,
                 seed=seed,
                 points=args.points,
                 **about,
-                **{test: found[f"I/{test}"]["scratch"] for test in _PROTOCOLS},
+                **{test: found[f"I/{test}"][name] for test in _PROTOCOLS},
             )
 
 
@@ -425,21 +444,23 @@ def options_table(rows: list[Row]) -> str:
 
 
 def few_shot_table(rows: list[Row]) -> str:
-    """What is probed, by number of labels; from scratch in the last line."""
-    learned = [row for row in rows if row["learned"] == "LeJEPA"]
+    """What is probed, by network and number of labels, and what those labels alone teach it."""
     probes = ["few_shot_5", "few_shot_10", "linear", "knn"]
-    sources = dict.fromkeys(source for row in learned for source in row["knn"])
-    lines = [
-        [source, *(spread(row[probe][source] for row in learned) for probe in probes)]
-        for source in sources
-    ]
-    for test in _PROTOCOLS:
-        cells = [
-            spread(r[test] for r in rows if r["learned"] == "scratch" and r["shots"] == shots)
-            for shots in (5, 10)
-        ]
-        lines.append([f"trained from scratch on those labels, z/{test}", *cells, "", ""])
-    return markdown(["", "5 labels a class", "10 labels a class", "all, linear", "k-NN"], lines)
+    lines = []
+    for network in ENCODERS:
+        own = [row for row in rows if row["network"] == network]
+        learned = [row for row in own if row["learned"] == "LeJEPA"]
+        for source in dict.fromkeys(source for row in learned for source in row["knn"]):
+            cells = [spread(row[probe][source] for row in learned) for probe in probes]
+            lines.append([network, source, *cells])
+        for test in _PROTOCOLS:
+            cells = [
+                spread(r[test] for r in own if r["learned"] == "scratch" and r["shots"] == shots)
+                for shots in (5, 10)
+            ]
+            lines.append([network, f"those labels alone, z/{test}", *cells, "", ""])
+    head = ["network", "", "5 labels a class", "10 labels a class", "all, linear", "k-NN"]
+    return markdown(head, lines)
 
 
 def main() -> None:
@@ -469,7 +490,8 @@ def main() -> None:
 
     if not args.table:
         if networks is None:
-            few_shot(args, results, shapes)
+            chosen = {k: v for k, v in ENCODERS.items() if k in (args.networks or ENCODERS)}
+            few_shot(args, results, chosen, shapes)
         else:
             make = segmenting(args) if suite == "parts" else classifying(args)
             file = f"npz:{args.data_dir / 'psb_parts.npz'}" if suite == "parts" else shapes

@@ -6,6 +6,7 @@ sphere.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar, cast
 
@@ -31,6 +32,11 @@ _FEW_SLICES, _ROW = 128, 512
 _REACH = 4
 # Terms of Horner's rule that become one expression.
 _TERMS = 64
+# Frequencies whose sums a TPU takes in one pass over the samples.
+_TOGETHER = 32
+# Terms of Horner's rule that the compiler for TPU makes one pass of, together with the product of
+# matrices that follows. More it would all write down, unless told that the product comes later.
+_WITH_PRODUCT = 20
 
 # Cosine and sine: pi/2 in three parts, the first two so short that their multiples up to the
 # largest angle are exact (Cody and Waite), and polynomials in the square of the rest, fitted on
@@ -90,8 +96,8 @@ def ecf(
     equally spaced, one sine and cosine a sample serve every frequency: all terms are powers of
     :math:`e^{i \Delta t\, x}`, and the gradient is a polynomial in the same complex number
     (Horner's rule), whose coefficients are the cotangents. This path differentiates in reverse
-    mode only. Any other `t` is evaluated one frequency at a time and differentiates in
-    every mode, with respect to `t` too.
+    mode only, and on TPU an angle beyond 8192 is off by a rounding of its own. Any other `t` is
+    evaluated one frequency at a time and differentiates in every mode, with respect to `t` too.
 
     Args:
         projections: Samples on the last axis but one, one slice a column.
@@ -124,7 +130,7 @@ def ecf(
         cos, sin = _sums_at(x, weights, jnp.asarray(t, jnp.float32))
     else:
         # Said again here, since functools.partial hides the types of the decorated function.
-        cos, sin = cast(_Complex, _sums_on_grid(x, weights, grid))
+        cos, sin = cast(_Complex, _sums_on_grid(x, weights, grid, axis_name is None))
     if axis_name is not None:
         cos, sin = lax.psum(cos, axis_name), lax.psum(sin, axis_name)
     count = sample_count(x.shape[:-1], mask=mask, axis_name=axis_name)[..., None, None]
@@ -177,9 +183,22 @@ def _fold(num_samples: int, num_slices: int) -> int:
     return fold
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _sums_on_grid(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Complex:
-    r"""Sum cosines and sines at equally spaced frequencies, several by each product.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _sums_on_grid(
+    x: jax.Array, weights: jax.Array | None, grid: _Grid, by_compiler: bool
+) -> _Complex:
+    """Sum cosines and sines at equally spaced frequencies, in the way that suits the platform.
+
+    The samples may be spread over devices `by_compiler`, which knows no axis to name.
+    """
+    cpu, default = (functools.partial(f, grid=grid) for f in (_sums_by_blocks, _sums_apart))
+    num_pieces = jax.device_count() if by_compiler else 1
+    tpu = functools.partial(_sums_together, grid=grid, num_pieces=num_pieces)
+    return lax.platform_dependent(x, weights, cpu=cpu, tpu=tpu, default=default)
+
+
+def _sums_by_blocks(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Complex:
+    r"""Sum several frequencies by each product, over blocks that stay in the cache of a CPU.
 
     With :math:`Z = e^{i a x}` and :math:`w = e^{i r \Delta t\, x}` the four sums of products of
     their real and imaginary parts give the sums of both :math:`Z w` and :math:`Z \bar w`: powers
@@ -216,49 +235,84 @@ def _sums_on_grid(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Comp
             return _times(centre, stride), (jnp.stack(cos), jnp.stack(sin))
 
         _, both = lax.scan(sums, centre, length=num_centres)
-        cos, sin = (part.reshape(-1, *part.shape[2:])[: grid.num] for part in both)
+        cos, sin = (part.reshape(-1, part.shape[-1])[: grid.num] for part in both)
         return cos, sin
 
-    def over_blocks(largest: int, x: jax.Array, weights: jax.Array | None) -> _Complex:
-        # Samples side by side are added up in the end: a handful of slices fills no vector.
-        *batch, num_samples, num_slices = x.shape
-        fold = _fold(num_samples, num_slices)
-        x = x.reshape(*batch, num_samples // fold, fold * num_slices)
-        if weights is not None:
-            weights = weights.reshape(*batch, num_samples // fold, fold)
-        rows = max(1, largest * x.shape[-2] // x.size)
-        blocks, weights = _in_blocks(x, weights, rows)
+    num_samples, num_slices = x.shape[-2:]
+    fold = _fold(num_samples, num_slices)
+    # Where all of it is little, an eighth at a time takes less memory.
+    largest = min(_CPU_BLOCK, max(x.size // 8, _CPU_BLOCK // 8))
+
+    def over_blocks(x: jax.Array, weights: jax.Array | None) -> _Complex:
+        blocks, weights = _in_blocks(x, weights, max(1, largest // x.shape[-1]))
         both = lax.map(
             lambda i: block(cast(jax.Array, _take(blocks, i)), _take(weights, i)),
             jnp.arange(blocks.shape[-2]),
         )
-        cos, sin = (
-            part.sum(0).reshape(grid.num, *batch, fold, num_slices).sum(-2) for part in both
-        )
-        return jnp.moveaxis(cos, 0, -1), jnp.moveaxis(sin, 0, -1)
+        cos, sin = (part.sum(0).reshape(grid.num, fold, num_slices).sum(-2).T for part in both)
+        return cos, sin
 
-    def cpu(x: jax.Array, weights: jax.Array | None) -> _Complex:
-        # Leading axes in turn: sums over rows of more than two axes are slow there.
-        flat = x.reshape(-1, *x.shape[-2:])
-        flat_weights = None if weights is None else weights.reshape(-1, x.shape[-2])
-        # Where all of it is little, an eighth at a time takes less memory.
-        largest = min(_CPU_BLOCK, max(x.size // 8, _CPU_BLOCK // 8))
-        cos, sin = lax.map(lambda one: over_blocks(largest, *one), (flat, flat_weights))
-        shape = *x.shape[:-2], *cos.shape[1:]
-        return cos.reshape(shape), sin.reshape(shape)
-
-    # An accelerator wants one block: a loop over small ones would be bound by its launches, and
-    # where the compiler spreads the samples, each turn of it would speak to other devices.
-    default = functools.partial(over_blocks, x.size)
-    return lax.platform_dependent(x, weights, cpu=cpu, default=default)
+    # Leading axes in turn: sums over rows of more than two axes are slow there.
+    flat = x.reshape(-1, num_samples // fold, fold * num_slices)
+    flat_weights = None if weights is None else weights.reshape(-1, num_samples // fold, fold)
+    cos, sin = lax.map(lambda one: over_blocks(*one), (flat, flat_weights))
+    shape = *x.shape[:-2], num_slices, grid.num
+    return cos.reshape(shape), sin.reshape(shape)
 
 
-def _sums_on_grid_fwd(x, weights, grid):
-    return _sums_on_grid(x, weights, grid), (x, weights)
+def _sums_together(
+    x: jax.Array, weights: jax.Array | None, grid: _Grid, num_pieces: int = 1
+) -> _Complex:
+    """Sum the powers of one complex number by one reduction of many operands.
+
+    The compiler for TPU makes that one pass, and for its arithmetic units a cosine and a sine are
+    dear. The one for GPU would write all powers down. Where the compiler spreads samples over
+    devices, it would gather what each adds up, operand by operand; pieces of the samples on an axis
+    of their own, as many as devices, stay where they are.
+    """
+    *batch, num_samples, num_slices = x.shape
+    num_pieces = math.gcd(num_pieces, num_samples)
+    x = x.reshape(*batch, num_pieces, num_samples // num_pieces, num_slices)
+    if weights is not None:
+        weights = weights.reshape(x.shape[:-1])
+    sums = []
+    t = grid.start + grid.step * np.arange(grid.num)
+    for group in np.array_split(t, -(-grid.num // _TOGETHER)):
+        first = jnp.ones_like(x), jnp.zeros_like(x)
+        if group[0] != 0:
+            first = _polynomials(np.float32(group[0]) * x)
+        if weights is not None:
+            first = _weigh(first[0], weights), _weigh(first[1], weights)
+        powers, ratio = [first], _polynomials(np.float32(grid.step) * x)
+        while len(powers) < len(group):
+            powers += [_times(power, ratio) for power in powers[: len(group) - len(powers)]]
+            ratio = _times(ratio, ratio)
+        parts = [part for power in powers for part in power]
+        zeros = [np.float32(0)] * len(parts)
+        sums += lax.reduce(parts, zeros, lambda a, b: jax.tree.map(jnp.add, a, b), (x.ndim - 2,))
+    cos, sin = (jnp.stack(parts, -1).sum(-3) for parts in (sums[0::2], sums[1::2]))
+    return cos, sin
 
 
-def _sums_on_grid_bwd(grid, residuals, cotangents):
+def _sums_apart(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Complex:
+    """Sum the cosine and the sine of every angle, with nothing to share that could be written down.
+
+    The compiler for GPU makes that one pass each, with all angles in registers.
+    """
+    t = jnp.asarray(grid.start + grid.step * np.arange(grid.num), jnp.float32)
+    cos, sin = _library(x[..., None] * jnp.expand_dims(t, range(x.ndim)))
+    if weights is not None:
+        cos, sin = cos * weights[..., None, None], sin * weights[..., None, None]
+    return cos.sum(-3), sin.sum(-3)
+
+
+def _sums_on_grid_fwd(x, weights, grid, by_compiler):
+    return _sums_on_grid(x, weights, grid, by_compiler), (x, weights)
+
+
+def _sums_on_grid_bwd(grid, by_compiler, residuals, cotangents):
     r"""Evaluate :math:`\bar x = \mathrm{Re} \sum_m t_m (\bar S_m + i \bar C_m) e^{i t_m x}`."""
+    del by_compiler  # the gradient of a sample is its own
     x, weights = residuals
     t = jnp.asarray(grid.start + grid.step * np.arange(grid.num), jnp.float32)
     cos_bar, sin_bar = cotangents
@@ -285,6 +339,10 @@ def _sums_on_grid_bwd(grid, residuals, cotangents):
         last = min(first + _TERMS, grid.num) - 1
         scale = max(abs(grid.start + grid.step * first), abs(grid.step))
         x_bar = x_bar + _near_or_far(functools.partial(horner, first, last), x, scale)
+    if grid.num > _WITH_PRODUCT:
+        x_bar = lax.platform_dependent(
+            x_bar, tpu=lax.optimization_barrier, default=lambda x_bar: x_bar
+        )
     if weights is None:
         return x_bar, None
     return x_bar * weights[..., None], jnp.zeros_like(weights)
@@ -302,8 +360,8 @@ def _near_or_far(
 ) -> T:
     """Call `function(unit_complex, x)` with the way to cosines and sines that the platform likes.
 
-    On a CPU that is by polynomials, which it computes on whole vectors, unless angles as large as
-    `scale * x` want the function of the library.
+    On a CPU and a TPU that is by polynomials, which they compute on whole vectors. On a CPU, angles
+    as large as `scale * x` may want the function of the library.
     """
 
     def cpu(x: jax.Array) -> T:
@@ -311,7 +369,8 @@ def _near_or_far(
         by = functools.partial
         return lax.cond(near, by(function, _polynomials), by(function, _library), x)
 
-    return lax.platform_dependent(x, cpu=cpu, default=functools.partial(function, _library))
+    tpu, default = (functools.partial(function, way) for way in (_polynomials, _library))
+    return lax.platform_dependent(x, cpu=cpu, tpu=tpu, default=default)
 
 
 def _library(angle: jax.Array) -> _Complex:
@@ -319,11 +378,17 @@ def _library(angle: jax.Array) -> _Complex:
 
 
 def _polynomials(angle: jax.Array) -> _Complex:
-    """Cosine and sine to 1.2e-7, of angles below 8192."""
+    """Cosine and sine to 1.2e-7, of angles below 8192.
+
+    Beyond, they are those of an angle that is off by one rounding; beyond 2^21, where a rounding
+    is an eighth, they are within [-1, 1] and no more can be said.
+    """
     quarters = jnp.round(angle * np.float32(2 / np.pi))
     rest = angle
     for part in _HALF_PI_PARTS:
         rest = rest - quarters * part
+    # Rounding alone takes it further than pi/4, where the polynomials end.
+    rest = jnp.clip(rest, -1, 1)
     square = rest * rest
     sin = rest + rest * square * _polynomial(square, _SINE)
     cos = 1 - 0.5 * square + square * square * _polynomial(square, _COSINE)
