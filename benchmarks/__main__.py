@@ -1,8 +1,9 @@
 """`python -m benchmarks` prints the tables of speed, `python -m benchmarks NAME [--flags]` any one.
 
 Tables of speed and memory: sigreg, spectra, rope, networks, steps. By name alone: start, scaling,
-which compile what is large, and those of what is computed: calibrate, power, directions,
-quadrature, statistics_pictures, rope_pictures, rope_cifar10, clouds; some want data.
+accelerators, which compile what is large or for machines that are not there, and those of what is
+computed: calibrate, power, directions, quadrature, statistics_pictures, rope_pictures,
+rope_cifar10, clouds; some want data.
 """
 
 import os
@@ -18,7 +19,7 @@ SPEED = ("sigreg", "spectra", "rope", "networks", "steps")
 def main() -> int:
     """Run one by name, or the tables of speed one after the other."""
     found = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])]
-    found = [name for name in found if name not in ("__main__", "timing", "departures")]
+    found = [name for name in found if name not in ("__main__", "timing", "hlo", "departures")]
     if len(sys.argv) > 1:
         name = sys.argv.pop(1)
         if name not in found:

@@ -18,56 +18,13 @@ is done, and those that are there are not compiled again.
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
-COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-_BYTES = {"f32": 4, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "pred": 1, "u8": 1, "s8": 1, "f64": 8}
-
-
-def moved(hlo: str) -> dict[str, int]:
-    """Bytes that the collectives of a compiled program return to a device, by kind.
-
-    A loop whose number of turns the compiler knows counts as often as it turns.
-    """
-    blocks, name = {}, ""
-    for line in hlo.splitlines():
-        head = re.match(r"(?:ENTRY )?%?([\w.\-]+) \(.*\{\s*$", line)
-        if head:
-            name = head[1]
-            blocks[name] = []
-        elif name:
-            blocks[name].append(line)
-    entry = re.search(r"^ENTRY %?([\w.\-]+)", hlo, re.M)[1]
-
-    def visit(block: str, times: int, total: dict[str, int]) -> dict[str, int]:
-        for line in blocks.get(block, ()):
-            found = re.search(rf"= (.*?) ({'|'.join(COLLECTIVES)})(?:-start)?\(", line)
-            if found:
-                total[found[2]] = total.get(found[2], 0) + times * _size(found[1])
-            turns = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
-            for inner in re.findall(
-                r"(?:body|condition|to_apply|calls|branch_computations=\{)=?%?([\w.\-]+)", line
-            ):
-                if inner in blocks and "reduce(" not in line:
-                    visit(inner, times * (int(turns[1]) if turns and "body" in line else 1), total)
-        return total
-
-    return visit(entry, 1, {})
-
-
-def _size(shapes: str) -> int:
-    total = 0
-    for kind, dims in re.findall(r"(\w+)\[([\d,]*)\]", shapes):
-        number = 1
-        for dim in dims.split(","):
-            number *= int(dim or 1)
-        total += number * _BYTES.get(kind, 4)
-    return total
+from benchmarks.hlo import COLLECTIVES, moved
 
 
 def measure(

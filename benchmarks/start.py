@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaling import moved
+from benchmarks.hlo import moved
 
 BATCHES = (16, 64)
 
@@ -45,7 +45,7 @@ def begin(cache: str) -> float:
     return seconds
 
 
-def prepared(name: str, folder: str, **changed: Any) -> tuple[Any, ...]:
+def prepared(name: str, folder: str, mesh: Any = None, **changed: Any) -> tuple[Any, ...]:
     """The step of a recipe on data of noise, and the shapes of what it takes."""
     import jax
     import numpy as np
@@ -67,7 +67,7 @@ def prepared(name: str, folder: str, **changed: Any) -> tuple[Any, ...]:
         images = rng.integers(0, 256, (30, side, side, channels), np.uint8)
         np.savez(path, images=images, labels=np.arange(30) % 3)
     like_npz = dataclasses.replace(recipe, data=f"npz:{path}", global_batch=few)
-    mesh = train.choose_devices(recipe)
+    mesh = mesh or train.choose_devices(recipe)
     splits = train.load_data(like_npz)
     task = recipe.task.build(splits, axis_name=train.axis_name_of(recipe))
     optimiser = train.make_optimiser(recipe)

@@ -6,7 +6,6 @@ sphere.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar, cast
 
@@ -191,10 +190,17 @@ def _sums_on_grid(
 
     The samples may be spread over devices `by_compiler`, which knows no axis to name.
     """
-    cpu, default = (functools.partial(f, grid=grid) for f in (_sums_by_blocks, _sums_apart))
-    num_pieces = jax.device_count() if by_compiler else 1
-    tpu = functools.partial(_sums_together, grid=grid, num_pieces=num_pieces)
-    return lax.platform_dependent(x, weights, cpu=cpu, tpu=tpu, default=default)
+    together = functools.partial(_sums_together, grid=grid)
+    apart = functools.partial(_sums_apart, grid=grid)
+    # A reduction of many operands across devices is not added up there but gathered, one by one.
+    gathers = by_compiler and jax.device_count() > 1
+    return lax.platform_dependent(
+        x,
+        weights,
+        cpu=functools.partial(_sums_by_blocks, grid=grid),
+        tpu=functools.partial(apart, unit_complex=_polynomials) if gathers else together,
+        default=functools.partial(apart, unit_complex=_library),
+    )
 
 
 def _sums_by_blocks(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Complex:
@@ -260,21 +266,12 @@ def _sums_by_blocks(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Co
     return cos.reshape(shape), sin.reshape(shape)
 
 
-def _sums_together(
-    x: jax.Array, weights: jax.Array | None, grid: _Grid, num_pieces: int = 1
-) -> _Complex:
+def _sums_together(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Complex:
     """Sum the powers of one complex number by one reduction of many operands.
 
     The compiler for TPU makes that one pass, and for its arithmetic units a cosine and a sine are
-    dear. The one for GPU would write all powers down. Where the compiler spreads samples over
-    devices, it would gather what each adds up, operand by operand; pieces of the samples on an axis
-    of their own, as many as devices, stay where they are.
+    dear. The one for GPU would write all powers down.
     """
-    *batch, num_samples, num_slices = x.shape
-    num_pieces = math.gcd(num_pieces, num_samples)
-    x = x.reshape(*batch, num_pieces, num_samples // num_pieces, num_slices)
-    if weights is not None:
-        weights = weights.reshape(x.shape[:-1])
     sums = []
     t = grid.start + grid.step * np.arange(grid.num)
     for group in np.array_split(t, -(-grid.num // _TOGETHER)):
@@ -290,17 +287,21 @@ def _sums_together(
         parts = [part for power in powers for part in power]
         zeros = [np.float32(0)] * len(parts)
         sums += lax.reduce(parts, zeros, lambda a, b: jax.tree.map(jnp.add, a, b), (x.ndim - 2,))
-    cos, sin = (jnp.stack(parts, -1).sum(-3) for parts in (sums[0::2], sums[1::2]))
-    return cos, sin
+    return jnp.stack(sums[0::2], -1), jnp.stack(sums[1::2], -1)
 
 
-def _sums_apart(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Complex:
+def _sums_apart(
+    x: jax.Array,
+    weights: jax.Array | None,
+    grid: _Grid,
+    unit_complex: Callable[[jax.Array], _Complex],
+) -> _Complex:
     """Sum the cosine and the sine of every angle, with nothing to share that could be written down.
 
     The compiler for GPU makes that one pass each, with all angles in registers.
     """
     t = jnp.asarray(grid.start + grid.step * np.arange(grid.num), jnp.float32)
-    cos, sin = _library(x[..., None] * jnp.expand_dims(t, range(x.ndim)))
+    cos, sin = unit_complex(x[..., None] * jnp.expand_dims(t, range(x.ndim)))
     if weights is not None:
         cos, sin = cos * weights[..., None, None], sin * weights[..., None, None]
     return cos.sum(-3), sin.sum(-3)
