@@ -3,16 +3,19 @@
     python -m benchmarks.accelerators v5e        # one chip of Google's; pip install -e '.[tpu]'
     python -m benchmarks.accelerators h100       # NVIDIA's; pip install -e '.[cuda]'
     python -m benchmarks.accelerators v5e --steps digits imagenette-vit-s8:32:bfloat16
+    python -m benchmarks.accelerators v5e --steps digits:2048 --mesh data=4,fsdp=4
 
 The compilers can be told of a device that is not there. Printed is what one reads off the programs
 they write: kernels, temporaries, and the bytes that kernels read and write, for each function with
 its gradient; beside it the same function written plainly. The compiler for TPU also notes how long
 it believes every kernel to take: its estimate, not a measurement. `--steps` compiles whole training
-steps for one chip instead, RECIPE[:BATCH[:PRECISION]], each in a minute or some.
+steps instead, RECIPE[:BATCH[:PRECISION]], each in a minute or some, for one chip or as many as
+`--mesh` has; numbers are those of one of them.
 """
 
 import argparse
 import functools
+import math
 import os
 import re
 import sys
@@ -27,8 +30,8 @@ from jax.sharding import SingleDeviceSharding
 
 from benchmarks import sigreg as of_sigreg
 from benchmarks import spectra as of_spectra
-from benchmarks.hlo import executed
-from lejepa_jax.sharding import make_mesh
+from benchmarks.hlo import executed, moved
+from lejepa_jax.sharding import make_mesh, parse_mesh
 from pointcloud_jax.dasft import dasft
 from pointcloud_jax.sphere import fibonacci
 
@@ -59,9 +62,11 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 """
 TARGETS = {
     # Four units of 128 x 128 multiply and add once a cycle.
-    "v5e": Target("tpu", {"topology_name": "v5e:2x2"}, 197e12, 197e12 / (4 * 2 * 128**2)),
+    "v5e": Target("tpu", {"topology_name": "v5e:{}"}, 197e12, 197e12 / (4 * 2 * 128**2)),
     "h100": Target("cuda", {"target_config": _H100, "topology": "1x1x1"}),
 }
+# How chips are laid out, by their number; the smallest part there is holds four.
+_GRIDS = {1: "2x2", 4: "2x2", 8: "2x4", 16: "4x4", 32: "4x8", 64: "8x8", 128: "8x16", 256: "16x16"}
 # What launches something on the device; the rest names, slices or waits.
 _KERNELS = frozenset(
     {"fusion", "custom-call", "dot", "convolution", "reduce", "reduce-window", "sort", "scatter"}
@@ -70,17 +75,20 @@ _KERNELS = frozenset(
 )
 
 
-def describe(target: Target) -> list[Any]:
+def describe(target: Target, number: int = 1) -> list[Any]:
     """Make the devices that programs are compiled for."""
     # Neither library is to look for hardware, or for the cloud that usually surrounds it.
     os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "TPU_SKIP_MDS_QUERY": "1"}
     jax.config.update("jax_platforms", "cpu")
+    if number not in (_GRIDS if target.platform == "tpu" else {1: ""}):
+        sys.exit(f"error: no layout of {number} devices; there are {', '.join(map(str, _GRIDS))}")
+    options = {key: value.replace("{}", _GRIDS[number]) for key, value in target.options.items()}
     try:
-        found = topologies.get_topology_desc(platform=target.platform, **target.options)
+        found = topologies.get_topology_desc(platform=target.platform, **options)
     except (NotImplementedError, RuntimeError) as error:
         extra = target.platform
         sys.exit(f"error: no compiler for {extra}: pip install -e '.[{extra}]' ({error})")
-    return list(found.devices)
+    return list(found.devices)[:number]
 
 
 def row(program: Any, target: Target) -> list[str]:
@@ -92,11 +100,11 @@ def row(program: Any, target: Target) -> list[str]:
         for e in kernels
         if (found := re.search(r'estimated_cycles":"(\d+)"', e.line))
     )
-    moved = sum(e.times * (e.inputs + e.outputs) for e in kernels)
+    touched = sum(e.times * (e.inputs + e.outputs) for e in kernels)
     cells = [
         f"{sum(e.times for e in kernels):,}",
         f"{program.memory_analysis().temp_size_in_bytes / 1e6:,.0f}",
-        f"{moved / 1e6:,.0f}",
+        f"{touched / 1e6:,.0f}",
     ]
     if cycles:
         cells.append(f"{1e3 * cycles / target.clock:.2f}")
@@ -145,13 +153,12 @@ def print_functions(target: Target, device: Any) -> None:
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def print_steps(target: Target, device: Any, wanted: list[str]) -> None:
+def print_steps(target: Target, mesh: jax.sharding.Mesh, wanted: list[str]) -> None:
     """Print a line for each training step."""
     from benchmarks.start import prepared
 
-    mesh = make_mesh({"data": 1, "fsdp": 1}, [device])
-    columns = ["step", "batch", "parameters, M", "arguments, MB", "kernels", "temporaries, MB"]
-    columns += ["read and written, MB"]
+    columns = ["step", "batch", "parameters, M", "arguments, MB", "collectives return, MB"]
+    columns += ["kernels", "temporaries, MB", "read and written, MB"]
     if target.platform == "tpu":
         columns += ["compiler's estimate, ms", "of the peak"]
     print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
@@ -167,6 +174,8 @@ def print_steps(target: Target, device: Any, wanted: list[str]) -> None:
         cells = [f"{recipe_name}, {recipe.precision}", str(recipe.global_batch)]
         cells += [f"{parameters / 1e6:.1f}"]
         cells += [f"{program.memory_analysis().argument_size_in_bytes / 1e6:,.0f}"]
+        returned = moved(program.as_text()) if mesh.size > 1 else {}
+        cells += [", ".join(f"{kind} {n / 1e6:,.1f}" for kind, n in returned.items()) or "–"]
         cells += row(program, target)
         if target.platform == "tpu":
             seconds = float(cells[-1].replace(",", "")) / 1e3
@@ -179,14 +188,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("target", choices=tuple(TARGETS))
     parser.add_argument("--steps", nargs="+", metavar="RECIPE[:BATCH[:PRECISION]]")
+    parser.add_argument("--mesh", default="data=1,fsdp=1", help="of steps, as for train.py")
     options = parser.parse_args()
-    target = TARGETS[options.target]
-    device = describe(target)[0]
+    target, sizes = TARGETS[options.target], parse_mesh(options.mesh)
+    if options.steps:
+        # How best to tile a product for a GPU is tried on it. Of some sizes no tiling is found
+        # without, and all products go to the vendor's library.
+        before = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{before} --xla_gpu_enable_triton_gemm=false"
+    devices = describe(target, math.prod(sizes.values()))
     print(f"compiled for {options.target}, jax {jax.__version__}; nothing was run\n")
     if options.steps:
-        print_steps(target, device, options.steps)
+        print_steps(target, make_mesh(sizes, devices), options.steps)
     else:
-        print_functions(target, device)
+        print_functions(target, devices[0])
 
 
 if __name__ == "__main__":

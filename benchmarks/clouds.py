@@ -65,6 +65,9 @@ CLASSIFIERS: Mapping[str, Network] = {
     "DiPVNet, aggregation=statistics": dipvnet(aggregation="statistics"),
     "DiPVNet, spectrum=dasft, rule=fibonacci-36": dipvnet(spectrum="dasft", rule="fibonacci-36"),
     "DiPVNet, spectrum=dasft, rule=design-36": dipvnet(spectrum="dasft", rule="design-36"),
+    "DiPVNet, spectrum=dasft, rule=icosahedral-16": dipvnet(
+        spectrum="dasft", rule="icosahedral-16"
+    ),
     "DiPVNet, spectrum=dasft, rule=lebedev-15": dipvnet(spectrum="dasft", rule="lebedev-15"),
 }
 # Each option back to the published choice, the others left as they are by default.
@@ -446,13 +449,16 @@ def options_table(rows: list[Row]) -> str:
 def few_shot_table(rows: list[Row]) -> str:
     """What is probed, by network and number of labels, and what those labels alone teach it."""
     probes = ["few_shot_5", "few_shot_10", "linear", "knn"]
-    lines = []
+    lines, spectra = [], {}
     for network in ENCODERS:
         own = [row for row in rows if row["network"] == network]
         learned = [row for row in own if row["learned"] == "LeJEPA"]
         for source in dict.fromkeys(source for row in learned for source in row["knn"]):
             cells = [spread(row[probe][source] for row in learned) for probe in probes]
-            lines.append([network, source, *cells])
+            if source.partition(",")[0] in ("encoder", "untrained"):
+                lines.append([network, source, *cells])
+            else:  # the same whatever the network
+                spectra[source] = ["", source, *cells]
         for test in _PROTOCOLS:
             cells = [
                 spread(r[test] for r in own if r["learned"] == "scratch" and r["shots"] == shots)
@@ -460,7 +466,7 @@ def few_shot_table(rows: list[Row]) -> str:
             ]
             lines.append([network, f"those labels alone, z/{test}", *cells, "", ""])
     head = ["network", "", "5 labels a class", "10 labels a class", "all, linear", "k-NN"]
-    return markdown(head, lines)
+    return markdown(head, [*lines, *spectra.values()])
 
 
 def main() -> None:

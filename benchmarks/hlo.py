@@ -72,10 +72,19 @@ def executed(hlo: str) -> Iterator[Executed]:
 
 
 def moved(hlo: str) -> dict[str, int]:
-    """Bytes that the collectives of a compiled program return to a device, by kind."""
-    total = {}
+    """Bytes that the collectives of a compiled program return to a device, by kind.
+
+    The compiler for TPU may take one apart, to hide it among operations: each part then names the
+    chain that it is of, which counts once.
+    """
+    total, chains = {}, {}
     for times, operation, _, outputs, _ in executed(hlo):
         kind = operation.removesuffix("-start")
         if kind in COLLECTIVES:
             total[kind] = total.get(kind, 0) + times * outputs
+    part = rf"= (\S+) ({'|'.join(COLLECTIVES)})\(.*chain_id=\"(\d+)\""
+    for shape, kind, chain in re.findall(part, hlo):
+        chains[kind, chain] = size(shape)
+    for (kind, _), number in chains.items():
+        total[kind] = total.get(kind, 0) + number
     return total

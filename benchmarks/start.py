@@ -45,8 +45,8 @@ def begin(cache: str) -> float:
     return seconds
 
 
-def prepared(name: str, folder: str, mesh: Any = None, **changed: Any) -> tuple[Any, ...]:
-    """The step of a recipe on data of noise, and the shapes of what it takes."""
+def prepared(name: str, folder: str, over: Any = None, **changed: Any) -> tuple[Any, ...]:
+    """The step of a recipe `over` a mesh, on data of noise, and the shapes of what it takes."""
     import jax
     import numpy as np
 
@@ -67,7 +67,7 @@ def prepared(name: str, folder: str, mesh: Any = None, **changed: Any) -> tuple[
         images = rng.integers(0, 256, (30, side, side, channels), np.uint8)
         np.savez(path, images=images, labels=np.arange(30) % 3)
     like_npz = dataclasses.replace(recipe, data=f"npz:{path}", global_batch=few)
-    mesh = mesh or train.choose_devices(recipe)
+    mesh = over or train.choose_devices(recipe)
     splits = train.load_data(like_npz)
     task = recipe.task.build(splits, axis_name=train.axis_name_of(recipe))
     optimiser = train.make_optimiser(recipe)
