@@ -315,7 +315,7 @@ def few_shot(
         missing = [
             seed
             for seed in args.seeds
-            if not results.has(learned="LeJEPA", network=name, seed=seed)
+            if not results.has(learned="LeJEPA", network=name, seed=seed, steps=steps)
         ]
         if not missing:
             continue
@@ -350,7 +350,9 @@ def few_shot(
             (shots, seed)
             for shots in (5, 10)
             for seed in args.seeds
-            if not results.has(learned="scratch", network=name, shots=shots, seed=seed)
+            if not results.has(
+                learned="scratch", network=name, shots=shots, seed=seed, steps=args.steps
+            )
         ]
         if not missing:
             continue
@@ -448,25 +450,35 @@ def options_table(rows: list[Row]) -> str:
 
 def few_shot_table(rows: list[Row]) -> str:
     """What is probed, by network and number of labels, and what those labels alone teach it."""
-    probes = ["few_shot_5", "few_shot_10", "linear", "knn"]
-    lines, spectra = [], {}
-    for network in ENCODERS:
-        own = [row for row in rows if row["network"] == network]
+    probes = {
+        "5 labels": "few_shot_5",
+        "10 labels": "few_shot_10",
+        "all, linear": "linear",
+        "k-NN": "knn",
+    }
+    lines, spectrum = [], []
+    for network, steps in dict.fromkeys((row["network"], row.get("steps")) for row in rows):
+        own = [row for row in rows if (row["network"], row["steps"]) == (network, steps)]
         learned = [row for row in own if row["learned"] == "LeJEPA"]
-        for source in dict.fromkeys(source for row in learned for source in row["knn"]):
-            cells = [spread(row[probe][source] for row in learned) for probe in probes]
-            if source.partition(",")[0] in ("encoder", "untrained"):
-                lines.append([network, source, *cells])
-            else:  # the same whatever the network
-                spectra[source] = ["", source, *cells]
-        for test in _PROTOCOLS:
+
+        def scores(*sources: str, learned: list[Row] = learned) -> list[str]:
+            return [spread(r[p][s] for r in learned) for p in probes.values() for s in sources]
+
+        if learned:
+            trained = scores("encoder", "encoder, SO(3)")
+            lines.append([network, f"LeJEPA, {steps} steps", *trained])
+            untrained = [network, "untrained", *scores("untrained", "untrained, SO(3)")]
+            lines += [untrained] * (untrained not in lines)  # the same after any number of steps
+            spectrum = [["", "degree spectrum", *scores("degree spectrum", "degree spectrum")]]
+        else:
             cells = [
-                spread(r[test] for r in own if r["learned"] == "scratch" and r["shots"] == shots)
+                spread(r[test] for r in own if r["shots"] == shots)
                 for shots in (5, 10)
+                for test in _PROTOCOLS
             ]
-            lines.append([network, f"those labels alone, z/{test}", *cells, "", ""])
-    head = ["network", "", "5 labels a class", "10 labels a class", "all, linear", "k-NN"]
-    return markdown(head, [*lines, *spectra.values()])
+            lines.append([network, "those labels alone", *cells, "", "", "", ""])
+    head = [f"{name}, z/{test}" for name in probes for test in _PROTOCOLS]
+    return markdown(["network", "", *head], [*sorted(lines, key=lambda line: line[0]), *spectrum])
 
 
 def main() -> None:

@@ -23,14 +23,15 @@ T = TypeVar("T")
 _Complex = tuple[jax.Array, jax.Array]  # real and imaginary part
 
 # Numbers handled at once on a CPU: a dozen arrays of that size should stay in its cache.
-_CPU_BLOCK = 2**17
-# Slices fewer than the first number share a row of the second, to fill the vectors of a CPU. (Where
-# the compiler spreads the samples over devices, it adds up whole rows across them.)
-_FEW_SLICES, _ROW = 128, 512
+_CPU_BLOCK = 2**18
+# Slices fewer than the first number share a row of the second, to fill the vectors of a CPU, or of
+# the third where every sample of a row has coefficients of its own. (Where the compiler spreads the
+# samples over devices, it adds up whole rows across them.)
+_FEW_SLICES, _ROW, _ROW_OF_COEFFICIENTS = 128, 512, 64
 # Powers on either side of a centre; more of them need fewer centres, and more room in cache.
 _REACH = 4
-# Terms of Horner's rule that become one expression.
-_TERMS = 64
+# Terms of Horner's rule that become one expression: of rows with many slices, and with few.
+_TERMS, _FEW_TERMS = 64, 32
 # Frequencies whose sums a TPU takes in one pass over the samples.
 _TOGETHER = 32
 # Terms of Horner's rule that the compiler for TPU makes one pass of, together with the product of
@@ -172,12 +173,12 @@ def _sums_at(x: jax.Array, weights: jax.Array | None, t: jax.Array) -> tuple[jax
     return jnp.moveaxis(cos, 0, -1), jnp.moveaxis(sin, 0, -1)
 
 
-def _fold(num_samples: int, num_slices: int) -> int:
-    """How many samples to lay side by side."""
+def _fold(num_samples: int, num_slices: int, row: int) -> int:
+    """How many samples to lay side by side, for rows of some length."""
     fold = 1
     if num_slices >= _FEW_SLICES:
         return fold
-    while fold * num_slices < _ROW and num_samples % (2 * fold) == 0:
+    while fold * num_slices < row and num_samples % (2 * fold) == 0:
         fold *= 2
     return fold
 
@@ -245,7 +246,7 @@ def _sums_by_blocks(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Co
         return cos, sin
 
     num_samples, num_slices = x.shape[-2:]
-    fold = _fold(num_samples, num_slices)
+    fold = _fold(num_samples, num_slices, _ROW)
     # Where all of it is little, an eighth at a time takes less memory.
     largest = min(_CPU_BLOCK, max(x.size // 8, _CPU_BLOCK // 8))
 
@@ -312,11 +313,34 @@ def _sums_on_grid_fwd(x, weights, grid, by_compiler):
 
 
 def _sums_on_grid_bwd(grid, by_compiler, residuals, cotangents):
-    r"""Evaluate :math:`\bar x = \mathrm{Re} \sum_m t_m (\bar S_m + i \bar C_m) e^{i t_m x}`."""
     del by_compiler  # the gradient of a sample is its own
     x, weights = residuals
+    slopes = functools.partial(_slopes, grid=grid, num_terms=_TERMS)
+
+    def cpu(x: jax.Array, cos_bar: jax.Array, sin_bar: jax.Array) -> jax.Array:
+        # Samples side by side, as in the sums.
+        *batch, num_samples, num_slices = x.shape
+        fold = _fold(num_samples, num_slices, _ROW_OF_COEFFICIENTS)
+        rows = x.reshape(*batch, num_samples // fold, fold * num_slices)
+        cos_bar, sin_bar = (jnp.concatenate([bar] * fold, -2) for bar in (cos_bar, sin_bar))
+        num_terms = _TERMS if fold == 1 else _FEW_TERMS
+        return _slopes(rows, cos_bar, sin_bar, grid, num_terms).reshape(x.shape)
+
+    def tpu(x: jax.Array, cos_bar: jax.Array, sin_bar: jax.Array) -> jax.Array:
+        x_bar = slopes(x, cos_bar, sin_bar)
+        return lax.optimization_barrier(x_bar) if grid.num > _WITH_PRODUCT else x_bar
+
+    x_bar = lax.platform_dependent(x, *cotangents, cpu=cpu, tpu=tpu, default=slopes)
+    if weights is None:
+        return x_bar, None
+    return x_bar * weights[..., None], jnp.zeros_like(weights)
+
+
+def _slopes(
+    x: jax.Array, cos_bar: jax.Array, sin_bar: jax.Array, grid: _Grid, num_terms: int
+) -> jax.Array:
+    r"""Evaluate :math:`\bar x = \mathrm{Re} \sum_m t_m (\bar S_m + i \bar C_m) e^{i t_m x}`."""
     t = jnp.asarray(grid.start + grid.step * np.arange(grid.num), jnp.float32)
-    cos_bar, sin_bar = cotangents
     # (m, *batch, 1, k), so that a row of coefficients meets a block of samples.
     real, imag = (
         jnp.moveaxis(bar * jnp.broadcast_to(t, bar.shape), -1, 0)[..., None, :]
@@ -336,17 +360,11 @@ def _sums_on_grid_bwd(grid, by_compiler, residuals, cotangents):
 
     # Written out, Horner's rule is one pass over the samples that keeps all else in registers.
     x_bar = jnp.zeros_like(x)
-    for first in range(0, grid.num, _TERMS):
-        last = min(first + _TERMS, grid.num) - 1
+    for first in range(0, grid.num, num_terms):
+        last = min(first + num_terms, grid.num) - 1
         scale = max(abs(grid.start + grid.step * first), abs(grid.step))
         x_bar = x_bar + _near_or_far(functools.partial(horner, first, last), x, scale)
-    if grid.num > _WITH_PRODUCT:
-        x_bar = lax.platform_dependent(
-            x_bar, tpu=lax.optimization_barrier, default=lambda x_bar: x_bar
-        )
-    if weights is None:
-        return x_bar, None
-    return x_bar * weights[..., None], jnp.zeros_like(weights)
+    return x_bar
 
 
 _sums_on_grid.defvjp(_sums_on_grid_fwd, _sums_on_grid_bwd)

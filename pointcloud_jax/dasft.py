@@ -22,10 +22,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_choice, check_positive
-from lejepa_jax.ecf import ecf
+from lejepa_jax.ecf import Ecf, ecf
 from pointcloud_jax.checks import check_points, mask_weights, safe_norm
 from pointcloud_jax.layers import largest
 from pointcloud_jax.sphere import SphereRule
@@ -128,7 +129,7 @@ def dasft(
     def energy(block: tuple[jax.Array, jax.Array]) -> jax.Array:
         directions, weights = block
         projections = jnp.matmul(points, directions.T, precision=lax.Precision.HIGHEST)
-        phi = ecf(projections, radii, mask=mask)
+        phi = Ecf(*(checkpoint_name(part, "phi") for part in ecf(projections, radii, mask=mask)))
         square = jnp.square(phi.real) + jnp.square(phi.imag)
         return jnp.einsum("...km,k->...m", square, weights, precision=lax.Precision.HIGHEST)
 
@@ -141,7 +142,10 @@ def dasft(
     # Directions that only fill the last block have weight zero.
     directions = jnp.pad(directions, [(0, padding), (0, 0)]).reshape(num_blocks, per_block, 3)
     weights = jnp.pad(weights, (0, padding)).reshape(num_blocks, per_block)
-    return lax.map(jax.checkpoint(energy), (directions, weights)).sum(0)
+    # The projections of all blocks would be many times the points. What is summed of them is little
+    # and most of the work.
+    policy = jax.checkpoint_policies.save_only_these_names("phi")
+    return lax.map(jax.checkpoint(energy, policy=policy), (directions, weights)).sum(0)
 
 
 def debye_spectrum(
