@@ -24,9 +24,9 @@ _Complex = tuple[jax.Array, jax.Array]  # real and imaginary part
 
 # Numbers handled at once on a CPU: a dozen arrays of that size should stay in its cache.
 _CPU_BLOCK = 2**18
-# Slices fewer than the first number share a row of the second, to fill the vectors of a CPU, or of
-# the third where every sample of a row has coefficients of its own. (Where the compiler spreads the
-# samples over devices, it adds up whole rows across them.)
+# Rows of the second number are what a CPU likes: slices fewer than the first share one, to fill its
+# vectors, and a multiple is taken apart; but rows of the third where every sample has coefficients
+# of its own. (Where the compiler spreads samples over devices, it adds up whole rows across them.)
 _FEW_SLICES, _ROW, _ROW_OF_COEFFICIENTS = 128, 512, 64
 # Powers on either side of a centre; more of them need fewer centres, and more room in cache.
 _REACH = 4
@@ -245,10 +245,12 @@ def _sums_by_blocks(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Co
         cos, sin = (part.reshape(-1, part.shape[-1])[: grid.num] for part in both)
         return cos, sin
 
-    num_samples, num_slices = x.shape[-2:]
+    *batch, num_samples, num_slices = x.shape
     fold = _fold(num_samples, num_slices, _ROW)
+    num_parts = max(1, num_slices // _ROW) if num_slices % _ROW == 0 else 1
+    width = num_slices // num_parts
     # Where all of it is little, an eighth at a time takes less memory.
-    largest = min(_CPU_BLOCK, max(x.size // 8, _CPU_BLOCK // 8))
+    largest = min(_CPU_BLOCK, max(x.size // num_parts // 8, _CPU_BLOCK // 8))
 
     def over_blocks(x: jax.Array, weights: jax.Array | None) -> _Complex:
         blocks, weights = _in_blocks(x, weights, max(1, largest // x.shape[-1]))
@@ -256,14 +258,21 @@ def _sums_by_blocks(x: jax.Array, weights: jax.Array | None, grid: _Grid) -> _Co
             lambda i: block(cast(jax.Array, _take(blocks, i)), _take(weights, i)),
             jnp.arange(blocks.shape[-2]),
         )
-        cos, sin = (part.sum(0).reshape(grid.num, fold, num_slices).sum(-2).T for part in both)
+        cos, sin = (part.sum(0).reshape(grid.num, fold, width).sum(-2).T for part in both)
         return cos, sin
+
+    def over_parts(x: jax.Array, weights: jax.Array | None) -> _Complex:
+        # Every block writes sums of a whole row: of long ones that would be more than is read.
+        def part(start: jax.Array) -> _Complex:
+            return over_blocks(lax.dynamic_slice_in_dim(x, start, fold * width, 1), weights)
+
+        return lax.map(part, width * jnp.arange(num_parts))
 
     # Leading axes in turn: sums over rows of more than two axes are slow there.
     flat = x.reshape(-1, num_samples // fold, fold * num_slices)
     flat_weights = None if weights is None else weights.reshape(-1, num_samples // fold, fold)
-    cos, sin = lax.map(lambda one: over_blocks(*one), (flat, flat_weights))
-    shape = *x.shape[:-2], num_slices, grid.num
+    cos, sin = lax.map(lambda one: over_parts(*one), (flat, flat_weights))
+    shape = *batch, num_slices, grid.num
     return cos.reshape(shape), sin.reshape(shape)
 
 
