@@ -80,8 +80,9 @@ def describe(target: Target, number: int = 1) -> list[Any]:
     # Neither library is to look for hardware, or for the cloud that usually surrounds it.
     os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "TPU_SKIP_MDS_QUERY": "1"}
     jax.config.update("jax_platforms", "cpu")
-    if number not in (_GRIDS if target.platform == "tpu" else {1: ""}):
-        sys.exit(f"error: no layout of {number} devices; there are {', '.join(map(str, _GRIDS))}")
+    numbers = list(_GRIDS) if target.platform == "tpu" else [1]
+    if number not in numbers:
+        sys.exit(f"error: --mesh must have one of {numbers} devices here, got {number}")
     options = {key: value.replace("{}", _GRIDS[number]) for key, value in target.options.items()}
     try:
         found = topologies.get_topology_desc(platform=target.platform, **options)

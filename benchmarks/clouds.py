@@ -457,7 +457,7 @@ def few_shot_table(rows: list[Row]) -> str:
         "k-NN": "knn",
     }
     lines, spectrum = [], []
-    for network, steps in dict.fromkeys((row["network"], row.get("steps")) for row in rows):
+    for network, steps in dict.fromkeys((row["network"], row["steps"]) for row in rows):
         own = [row for row in rows if (row["network"], row["steps"]) == (network, steps)]
         learned = [row for row in own if row["learned"] == "LeJEPA"]
 

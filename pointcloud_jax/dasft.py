@@ -26,7 +26,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_choice, check_positive
-from lejepa_jax.ecf import Ecf, ecf
+from lejepa_jax.ecf import ecf
 from pointcloud_jax.checks import check_points, mask_weights, safe_norm
 from pointcloud_jax.layers import largest
 from pointcloud_jax.sphere import SphereRule
@@ -129,7 +129,7 @@ def dasft(
     def energy(block: tuple[jax.Array, jax.Array]) -> jax.Array:
         directions, weights = block
         projections = jnp.matmul(points, directions.T, precision=lax.Precision.HIGHEST)
-        phi = Ecf(*(checkpoint_name(part, "phi") for part in ecf(projections, radii, mask=mask)))
+        phi = checkpoint_name(ecf(projections, radii, mask=mask), "phi")
         square = jnp.square(phi.real) + jnp.square(phi.imag)
         return jnp.einsum("...km,k->...m", square, weights, precision=lax.Precision.HIGHEST)
 

@@ -151,6 +151,28 @@ def test_every_platform_has_the_same_sums(form, start, step, num):
         np.testing.assert_allclose(sin / 40, expected.imag / 40, atol=2e-6)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("num_samples", "num_slices", "num"), [(6, 1024, 3), (40, 3, 70)], ids=["parts", "side by side"]
+)
+def test_rows_of_any_length_have_the_sums_and_slopes_of_float64(
+    num_samples, num_slices, num, masked
+):
+    x, t = draw(num_samples, num_slices), 0.1 * np.arange(num)
+    mask = jnp.arange(num_samples) < num_samples - 3 if masked else None
+    phi, pullback = jax.vjp(lambda x: ecf(x, t, mask=mask), x)
+    expected = plain_ecf(x, t, mask)
+    np.testing.assert_allclose(phi.real, expected.real, atol=2e-6)
+    np.testing.assert_allclose(phi.imag, expected.imag, atol=2e-6)
+    bar = [np.asarray(draw(*phi.real.shape, seed=seed)) for seed in (1, 2)]
+    (x_bar,) = pullback(type(phi)(*map(jnp.asarray, bar)))
+    terms = np.exp(1j * np.asarray(x, np.float64)[..., None] * t) * t
+    slope = (bar[1] * terms.real - bar[0] * terms.imag).sum(-1)
+    weights = np.ones(num_samples) if mask is None else np.asarray(mask, np.float64)
+    slope *= (weights / weights.sum())[:, None]
+    np.testing.assert_allclose(x_bar, slope, atol=2e-6 * np.abs(slope).max() + 2e-6)
+
+
 @pytest.mark.parametrize(("platform", "reductions"), [("tpu", 1), ("cuda", 2), ("rocm", 2)])
 def test_accelerators_pass_over_the_samples_once_a_reduction_and_without_a_loop(
     platform, reductions
