@@ -36,7 +36,7 @@ jaxtyping.install_import_hook(
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
 
-# Every draw compiles, so examples are few and have no deadline; derandomised, so that a red test
+# Every draw compiles, so examples are few and have no deadline; derandomized, so that a red test
 # is red again on the next run.
 hypothesis.settings.register_profile(
     "jax", max_examples=6, deadline=None, derandomize=True, database=None

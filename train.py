@@ -1,4 +1,4 @@
-"""Train a recipe of `configs/` on any number of devices: `python train.py RECIPE [--flags]`.
+"""Train a recipe of `recipes/` on any number of devices: `python train.py RECIPE [--flags]`.
 
 Read it from top to bottom: command line, set-up, step, loop, evaluation. Everything random is a
 function of the seed and the step, so that a run that was stopped goes on as if it had not been:
@@ -46,13 +46,21 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PRNGKeyArray
 
-from configs import Recipe, describe, recipes
-from lejepa_jax.checkpoints import Checkpoints
-from lejepa_jax.data import Splits, batches
-from lejepa_jax.microbatch import microbatched_value_and_grad
-from lejepa_jax.runs import Metrics, about, differences, list_runs, read_metrics, runs_table
-from lejepa_jax.sharding import AXES, AxisName, gather, make_mesh, parse_mesh, shardings
-from lejepa_jax.task import Batch, Task, Variables
+from lejepa_jax.data.loading import Splits, batches
+from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.training.checkpoints import Checkpoints
+from lejepa_jax.training.microbatch import microbatched_value_and_grad
+from lejepa_jax.training.runs import (
+    Metrics,
+    about,
+    differences,
+    list_runs,
+    read_metrics,
+    runs_table,
+)
+from lejepa_jax.training.sharding import AXES, gather, make_mesh, parse_mesh, shardings
+from lejepa_jax.training.task import Batch, Task, Variables
+from recipes import Recipe, describe, recipes
 
 DEFAULT_RECIPE = "digits"
 # What may differ when a run is resumed: it changes where and how, not what is computed.
@@ -122,7 +130,7 @@ class TrainState(NamedTuple):
 
     step: jax.Array
     variables: Variables
-    optimiser: optax.OptState
+    optimizer: optax.OptState
     average: Variables | None
 
 
@@ -174,16 +182,16 @@ def choose_devices(recipe: Recipe) -> jax.sharding.Mesh:
         )
     if sizes["fsdp"] > 1 and recipe.strategy != "shard_map":
         raise UsageError(f"mesh with fsdp needs --strategy shard_map, got {recipe.strategy}")
-    if recipe.global_batch % wanted:
+    if recipe.global_batch_size % wanted:
         raise UsageError(
-            f"global_batch must be divisible by the {wanted} devices, got {recipe.global_batch}"
+            f"global_batch_size must be divisible by the {wanted} devices, got {recipe.global_batch_size}"
         )
     return make_mesh(sizes, available[:wanted])
 
 
 def count_microbatches(recipe: Recipe, mesh: jax.sharding.Mesh) -> int:
     """In how many parts a device encodes its share of a batch."""
-    share = recipe.global_batch // mesh.size
+    share = recipe.global_batch_size // mesh.size
     part = recipe.microbatch or share
     if share % part:
         raise UsageError(
@@ -200,10 +208,10 @@ def load_data(recipe: Recipe) -> Splits:
         holdout=recipe.holdout,
         max_bad_records=recipe.max_bad_records,
     )
-    if len(splits.train) < recipe.global_batch:
+    if len(splits.train) < recipe.global_batch_size:
         raise UsageError(
-            f"global_batch must not exceed the {len(splits.train)} training examples, "
-            f"got {recipe.global_batch}"
+            f"global_batch_size must not exceed the {len(splits.train)} training examples, "
+            f"got {recipe.global_batch_size}"
         )
     return splits
 
@@ -219,7 +227,7 @@ def learning_rates(recipe: Recipe) -> optax.Schedule:
     )
 
 
-def make_optimiser(recipe: Recipe) -> optax.GradientTransformation:
+def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
     """AdamW or SGD, whose weight decay leaves biases, norms, positions and tokens alone."""
 
     def kernels(params: Any) -> Any:
@@ -228,24 +236,24 @@ def make_optimiser(recipe: Recipe) -> optax.GradientTransformation:
         )
 
     rates, decay = learning_rates(recipe), recipe.weight_decay
-    if recipe.optimiser == "adamw":
-        optimiser = optax.adamw(rates, b2=recipe.adam_b2, weight_decay=decay, mask=kernels)
+    if recipe.optimizer == "adamw":
+        optimizer = optax.adamw(rates, b2=recipe.adam_b2, weight_decay=decay, mask=kernels)
     else:
-        optimiser = optax.chain(
+        optimizer = optax.chain(
             optax.add_decayed_weights(decay, kernels), optax.sgd(rates, recipe.momentum)
         )
     if recipe.clip_norm is None:
-        return optimiser
-    return optax.chain(optax.clip_by_global_norm(recipe.clip_norm), optimiser)
+        return optimizer
+    return optax.chain(optax.clip_by_global_norm(recipe.clip_norm), optimizer)
 
 
 def initial_state(
-    recipe: Recipe, task: Task, optimiser: optax.GradientTransformation, key: PRNGKeyArray
+    recipe: Recipe, task: Task, optimizer: optax.GradientTransformation, key: PRNGKeyArray
 ) -> TrainState:
     """Make the state of step 0."""
     variables = task.init(key)
     average = None if recipe.average_decay is None else jax.tree.map(jnp.copy, variables)
-    return TrainState(jnp.int32(0), variables, optimiser.init(variables.params), average)
+    return TrainState(jnp.int32(0), variables, optimizer.init(variables.params), average)
 
 
 # --- step -----------------------------------------------------------------------------------------
@@ -302,21 +310,21 @@ def make_gradient(
 
 
 def make_step(
-    recipe: Recipe, optimiser: optax.GradientTransformation, loss_and_gradient: Callable[..., Any]
+    recipe: Recipe, optimizer: optax.GradientTransformation, loss_and_gradient: Callable[..., Any]
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Make the step: the gradient, and what follows from it."""
 
     def step(train: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         variables = train.variables
         value, gradient, state, metrics = loss_and_gradient(variables, train.step, batch)
-        updates, optimiser_state = optimiser.update(gradient, train.optimiser, variables.params)
+        updates, optimizer_state = optimizer.update(gradient, train.optimizer, variables.params)
         # A step whose gradient is no number changes nothing but the count of steps.
         finite = jnp.array([jnp.isfinite(g).all() for g in jax.tree.leaves(gradient)])
         sound = finite.all() & jnp.isfinite(value)
-        variables, optimiser_state = jax.tree.map(
+        variables, optimizer_state = jax.tree.map(
             lambda new, old: jnp.where(sound, new, old),
-            (Variables(optax.apply_updates(variables.params, updates), state), optimiser_state),
-            (variables, train.optimiser),
+            (Variables(optax.apply_updates(variables.params, updates), state), optimizer_state),
+            (variables, train.optimizer),
         )
         average = train.average
         if average is not None and recipe.average_decay is not None:
@@ -330,7 +338,7 @@ def make_step(
             "learning_rate": learning_rates(recipe)(train.step),
             "finite_gradients": finite,
         }
-        return TrainState(train.step + 1, variables, optimiser_state, average), metrics
+        return TrainState(train.step + 1, variables, optimizer_state, average), metrics
 
     return step
 
@@ -353,7 +361,7 @@ def spread_step(
     recipe: Recipe,
     mesh: jax.sharding.Mesh,
     task: Task,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     key: PRNGKeyArray,
     like: TrainState,
     num_microbatches: int = 1,
@@ -392,7 +400,7 @@ def spread_step(
                 out_specs=(P(), specs.params, specs.state, P()),
             )
         step = jax.jit(
-            make_step(recipe, optimiser, loss_and_gradient),
+            make_step(recipe, optimizer, loss_and_gradient),
             in_shardings=(where, rows),
             out_shardings=(where, everywhere),
             donate_argnums=0,
@@ -400,7 +408,7 @@ def spread_step(
         return Spread(step, place, place_to_evaluate, where)
 
     mapped = jax.pmap(
-        make_step(recipe, optimiser, make()),
+        make_step(recipe, optimizer, make()),
         axis_name=axis_name,
         in_axes=(None, 0),
         out_axes=None,
@@ -573,7 +581,7 @@ def fit(
                 done = max(step - since_step, 1)
                 row = last | {
                     "step": step,
-                    "images_per_second": recipe.global_batch * done / seconds,
+                    "images_per_second": recipe.global_batch_size * done / seconds,
                     "seconds_per_step": seconds / done,
                     "data_wait": waited / seconds,
                     "skipped_steps": skipped,
@@ -697,12 +705,12 @@ def main(arguments: list[str]) -> int:
         task = recipe.task.build(
             splits, dtype=jnp.dtype(recipe.precision), axis_name=axis_name_of(recipe)
         )
-        optimiser = make_optimiser(recipe)
+        optimizer = make_optimizer(recipe)
         # One key for the weights, one for the steps, one for the probes.
         init_key, step_key, probe_key = jax.random.split(jax.random.key(recipe.seed), 3)
-        make_state = functools.partial(initial_state, recipe, task, optimiser)
+        make_state = functools.partial(initial_state, recipe, task, optimizer)
         like = jax.eval_shape(make_state, init_key)
-        spread = spread_step(recipe, mesh, task, optimiser, step_key, like, num_microbatches)
+        spread = spread_step(recipe, mesh, task, optimizer, step_key, like, num_microbatches)
         workdir = Path(recipe.workdir or f"runs/{name}")
         workdir.mkdir(parents=True, exist_ok=True)
         progress = Progress(console, recipe.steps)
@@ -715,7 +723,7 @@ def main(arguments: list[str]) -> int:
         state = init(init_key)
         data = batches(
             splits.train,
-            batch_size=recipe.global_batch,
+            batch_size=recipe.global_batch_size,
             seed=recipe.seed,
             process_index=jax.process_index(),
             process_count=jax.process_count(),

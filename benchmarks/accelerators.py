@@ -31,9 +31,9 @@ from jax.sharding import SingleDeviceSharding
 from benchmarks import sigreg as of_sigreg
 from benchmarks import spectra as of_spectra
 from benchmarks.hlo import executed, moved
-from lejepa_jax.sharding import make_mesh, parse_mesh
-from pointcloud_jax.dasft import dasft
-from pointcloud_jax.sphere import fibonacci
+from lejepa_jax.training.sharding import make_mesh, parse_mesh
+from pointcloud_jax import dasft
+from pointcloud_jax.geometry import fibonacci
 
 
 class Target(NamedTuple):
@@ -165,14 +165,14 @@ def print_steps(target: Target, mesh: jax.sharding.Mesh, wanted: list[str]) -> N
     print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
     for name in wanted:
         recipe_name, *rest = name.split(":")
-        changed: dict[str, Any] = dict(zip(("global_batch", "precision"), rest, strict=False))
+        changed: dict[str, Any] = dict(zip(("global_batch_size", "precision"), rest, strict=False))
         if rest:
-            changed["global_batch"] = int(rest[0])
+            changed["global_batch_size"] = int(rest[0])
         with tempfile.TemporaryDirectory() as folder:
             recipe, spread, like, batch = prepared(recipe_name, folder, mesh, **changed)
             program = spread.step.lower(like, batch).compile()
         parameters = sum(x.size for x in jax.tree.leaves(like.variables.params))
-        cells = [f"{recipe_name}, {recipe.precision}", str(recipe.global_batch)]
+        cells = [f"{recipe_name}, {recipe.precision}", str(recipe.global_batch_size)]
         cells += [f"{parameters / 1e6:.1f}"]
         cells += [f"{program.memory_analysis().argument_size_in_bytes / 1e6:,.0f}"]
         returned = moved(program.as_text()) if mesh.size > 1 else {}

@@ -11,12 +11,15 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lejepa_jax.directions import unit_directions
-from lejepa_jax.edf import anderson_darling, cramer_von_mises, watson
-from lejepa_jax.moments import extended_jarque_bera, jarque_bera, moments, vcreg
-from lejepa_jax.normality import epps_pulley
-from lejepa_jax.order_statistics import order_statistic_nll, shapiro_wilk, vasicek_entropy
-from lejepa_jax.sigreg import slice_statistics
+from lejepa_jax.objectives import slice_statistics, unit_directions
+from lejepa_jax.statistics.edf import anderson_darling, cramer_von_mises, watson
+from lejepa_jax.statistics.moment_tests import extended_jarque_bera, jarque_bera, moments, vcreg
+from lejepa_jax.statistics.normality import epps_pulley
+from lejepa_jax.statistics.order_statistics import (
+    order_statistic_nll,
+    shapiro_wilk,
+    vasicek_entropy,
+)
 
 STATISTICS = (
     epps_pulley,
@@ -91,7 +94,7 @@ def _wrapped(start, numbers, end):
 
 def check(num_columns):
     """Print how often N(0, 1) samples exceed the critical values of the tables."""
-    from lejepa_jax.gaussianity import critical_value, null_table, sigreg_p_value
+    from lejepa_jax.diagnostics.gaussianity import critical_value, null_table, sigreg_p_value
 
     print(f"Type-I error, {num_columns} columns: at 5 % and at 1 %, in percent")
     sizes = (20, 96, 400)

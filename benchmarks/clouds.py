@@ -7,7 +7,7 @@
     python -m benchmarks.clouds options --table                     # of what was measured so far
 
 FOLDER holds `shapes69.npz` (69 classes) and, for `parts`, `psb_parts.npz`; the arrays are those of
-`npz:PATH` in `pointcloud_jax.data.load`. Each run appends a line to a file of results, and those
+`npz:PATH` in `pointcloud_jax.data.loading.load`. Each run appends a line to a file of results, and those
 that are there are not run again: a run that was stopped goes on, and a table can be made at any
 time. All networks have the same budget, schedule and batches; `options` shares its file, and the
 runs that both name, with `classification`.
@@ -29,18 +29,25 @@ import jax
 import numpy as np
 
 import train
-from configs import Recipe, lejepa_shapes
 from lejepa_jax.augment import example_keys
 from lejepa_jax.data import Splits, batches
-from lejepa_jax.probes import linear_accuracy
-from lejepa_jax.task import Task, TaskConfig, Variables
-from pointcloud_jax import debye_spectrum, degree_spectrum, rotations
+from lejepa_jax.evaluation import linear_accuracy
+from lejepa_jax.training.task import Task, TaskConfig, Variables
+from pointcloud_jax import (
+    DGCNN,
+    PAPER,
+    VNDGCNN,
+    DiPVNet,
+    DiPVNetParts,
+    DirectionOptions,
+    debye_spectrum,
+    degree_spectrum,
+    tiny_config,
+)
 from pointcloud_jax.augment import PointViewSpec
-from pointcloud_jax.classification import ClassificationConfig
-from pointcloud_jax.dgcnn import Dgcnn, VnDgcnn
-from pointcloud_jax.dipvnet import PAPER, Dipvnet, DipvnetParts, DirectionOptions, tiny_config
-from pointcloud_jax.pretraining import CloudPretrainingConfig
-from pointcloud_jax.segmentation import SegmentationConfig
+from pointcloud_jax.geometry import rotations
+from pointcloud_jax.tasks import ClassificationConfig, CloudPretrainingConfig, SegmentationConfig
+from recipes import Recipe, lejepa_shapes
 
 Network = Callable[..., Any]
 Row = dict[str, Any]
@@ -49,13 +56,13 @@ _UP = (0.0, 0.0, 1.0)
 _PROTOCOLS = {"z": "axis", "SO(3)": "so3"}
 
 
-def dipvnet(encoder: Network = Dipvnet, **changed: Any) -> Network:
+def dipvnet(encoder: Network = DiPVNet, **changed: Any) -> Network:
     """The smallest DiPVNet with some of the default options changed."""
     return functools.partial(encoder, config=tiny_config(DirectionOptions(**changed)))
 
 
-DGCNN = functools.partial(Dgcnn, widths=(32, 64), embedding=256, k=8)
-VN_DGCNN = functools.partial(VnDgcnn, widths=(8, 16), embedding=32, k=8)
+DGCNN = functools.partial(DGCNN, widths=(32, 64), embedding=256, k=8)
+VN_DGCNN = functools.partial(VNDGCNN, widths=(8, 16), embedding=32, k=8)
 
 CLASSIFIERS: Mapping[str, Network] = {
     "DGCNN": DGCNN,
@@ -79,16 +86,16 @@ OPTIONS: Mapping[str, Network] = {
     "DiPVNet, exclude_self=False": dipvnet(exclude_self=False),
     "DiPVNet, center=False": dipvnet(center=False),
     "DiPVNet, spectrum=dasft, rule=fibonacci-36": dipvnet(spectrum="dasft", rule="fibonacci-36"),
-    "DiPVNet, normalise_radius=False": dipvnet(normalise_radius=False),
+    "DiPVNet, normalize_radius=False": dipvnet(normalize_radius=False),
     "DiPVNet, log_spectrum=False": dipvnet(log_spectrum=False),
     "DiPVNet, frequency_embedding=False": dipvnet(frequency_embedding=False),
-    "DiPVNet, PAPER": functools.partial(Dipvnet, config=tiny_config(PAPER)),
+    "DiPVNet, PAPER": functools.partial(DiPVNet, config=tiny_config(PAPER)),
     "DiPVNet, chirality=True": dipvnet(chirality=True),
 }
 SEGMENTERS: Mapping[str, Network] = {
     "DGCNN": DGCNN,
     "VN-DGCNN": VN_DGCNN,
-    "DiPVNet": dipvnet(DipvnetParts),
+    "DiPVNet": dipvnet(DiPVNetParts),
 }
 # One that learns what turning is from its views, and two that need not.
 ENCODERS: Mapping[str, Network] = {
@@ -138,16 +145,16 @@ class Trainer:
     def __init__(self, recipe: Recipe, splits: Splits):
         self.recipe, self.splits = recipe, splits
         self.task: Task = recipe.task.build(splits, dtype=jax.numpy.float32, axis_name=None)
-        self.optimiser = train.make_optimiser(recipe)
+        self.optimizer = train.make_optimizer(recipe)
 
         @functools.partial(jax.jit, donate_argnums=1)
         def step(key, state, batch):
             gradient = train.make_gradient(recipe, self.task, key)
-            return train.make_step(recipe, self.optimiser, gradient)(state, batch)
+            return train.make_step(recipe, self.optimizer, gradient)(state, batch)
 
         @jax.jit
         def init(key):
-            return train.initial_state(recipe, self.task, self.optimiser, key)
+            return train.initial_state(recipe, self.task, self.optimizer, key)
 
         self.step, self.init = step, init
 
@@ -158,7 +165,7 @@ class Trainer:
         state = self.init(init_key)
         order = batches(
             splits.train,
-            batch_size=recipe.global_batch,
+            batch_size=recipe.global_batch_size,
             seed=seed,
             steps=recipe.steps,
             prefetch=0,
@@ -176,7 +183,7 @@ class Trainer:
         params = state.variables.params
         return state.variables, {
             "steps": recipe.steps,
-            "batch": recipe.global_batch,
+            "batch": recipe.global_batch_size,
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
             "seconds": round(time.process_time() - began, 1),
             "loss": round(loss, 4),
@@ -190,12 +197,12 @@ class Trainer:
 
 
 def recipe_for(args: argparse.Namespace, task: TaskConfig) -> Recipe:
-    """The settings of the optimiser that all runs share."""
+    """The settings of the optimizer that all runs share."""
     return Recipe(
         data="npz",
         task=task,
         steps=args.steps,
-        global_batch=args.batch,
+        global_batch_size=args.batch,
         learning_rate=args.rate,
         warmup_steps=args.steps // 10,
     )
@@ -240,14 +247,14 @@ def supervised(
 
 
 def task_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What the tasks on labelled clouds share."""
+    """What the tasks on labeled clouds share."""
     return {
         "view": PointViewSpec(
             count=1, num_points=args.points, up=_UP, scale=(0.8, 1.25), jitter=0.01
         ),
         "stored_points": 2 * args.points,
         "eval_rotations": 2,
-        "eval_batch": 64,
+        "eval_batch_size": 64,
     }
 
 

@@ -17,7 +17,7 @@ def scale(g, doublings):
 
 
 def skew(g, sigma):
-    """Standardised log-normal law; negative parameters have the long tail on the left."""
+    """Standardized log-normal law; negative parameters have the long tail on the left."""
     if abs(sigma) < 1e-3:
         return g
     variance = (jnp.exp(sigma**2) - 1) * jnp.exp(sigma**2)

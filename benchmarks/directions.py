@@ -12,8 +12,12 @@ import time
 import jax
 import jax.numpy as jnp
 
-from lejepa_jax.directions import orthogonal_directions, sobol_directions, unit_directions
-from lejepa_jax.sigreg import slice_statistics
+from lejepa_jax.objectives import (
+    orthogonal_directions,
+    slice_statistics,
+    sobol_directions,
+    unit_directions,
+)
 
 DRAWS = (unit_directions, orthogonal_directions, sobol_directions)
 

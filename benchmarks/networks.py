@@ -1,4 +1,4 @@
-"""Graphs of nearest neighbours and whole training steps of DiPVNet, against plain PyTorch.
+"""Graphs of nearest neighbors and whole training steps of DiPVNet, against plain PyTorch.
 
     python -m benchmarks.networks [--rounds 5] [--size small|paper] [--batch 8] [--points 1024]
 
@@ -25,17 +25,17 @@ import optax
 from flax import nnx
 
 from benchmarks.timing import machine, milliseconds, temporaries
-from pointcloud_jax.dipvnet import (
+from pointcloud_jax import (
     PAPER,
-    Dipvnet,
-    DipvnetConfig,
+    Classifier,
+    DiPVNet,
+    DiPVNetConfig,
     DirectionOptions,
     modelnet40_config,
     small_config,
+    vector_linear,
 )
-from pointcloud_jax.graph import gather, knn
-from pointcloud_jax.heads import Classifier
-from pointcloud_jax.vector_neurons import vector_linear
+from pointcloud_jax.geometry import gather, knn
 
 K, CLASSES = 20, 40
 GRAPHS = {"coordinates": (8, 1024, 3), "features": (8, 1024, 64), "large clouds": (4, 4096, 3)}
@@ -43,8 +43,8 @@ PARTS = "graphs", "edges and pools", "L2DP", "spectra and attention"
 Function = Callable[[], Any]
 
 
-def config_of(size: str, options: DirectionOptions) -> DipvnetConfig:
-    """Widths of a size, for points without normals and 20 neighbours."""
+def config_of(size: str, options: DirectionOptions) -> DiPVNetConfig:
+    """Widths of a size, for points without normals and 20 neighbors."""
     made = {"small": small_config, "paper": modelnet40_config}[size](options)
     return dataclasses.replace(made, k=K, normals=False)
 
@@ -53,7 +53,7 @@ def graphs(rounds: int) -> None:
     """Print the table of graphs."""
     columns = "graph", "clouds, points, numbers", "ours, ms", "PyTorch", "PyTorch / ours"
     columns += ("temporaries, MB",)
-    print(f"\nGraphs of {K} nearest neighbours; medians\n")
+    print(f"\nGraphs of {K} nearest neighbors; medians\n")
     print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
     for name, shape in GRAPHS.items():
         points = jax.random.normal(jax.random.key(0), shape)
@@ -83,20 +83,20 @@ def torch_graph(points: np.ndarray, k: int) -> Function | None:
 
     def search() -> None:
         with torch.no_grad():
-            _torch_neighbours(x, k)
+            _torch_neighbors(x, k)
 
     return search
 
 
-def our_step(config: DipvnetConfig, points: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def our_step(config: DiPVNetConfig, points: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Make a training step of the classifier, compiled."""
 
     def make() -> Classifier:
         rngs = nnx.Rngs(0)
-        return Classifier(Dipvnet(config, rngs=rngs), CLASSES, rngs=rngs)
+        return Classifier(DiPVNet(config, rngs=rngs), CLASSES, rngs=rngs)
 
     graph, params, rest = nnx.split(make(), nnx.Param, ...)
-    optimiser = optax.adamw(1e-3, weight_decay=0.05)
+    optimizer = optax.adamw(1e-3, weight_decay=0.05)
     keys = jax.random.split(jax.random.key(0), len(points))
 
     clouds = jnp.asarray(points), jnp.asarray(labels)
@@ -111,10 +111,10 @@ def our_step(config: DipvnetConfig, points: np.ndarray, labels: np.ndarray) -> d
     def step(state: Any, clouds: Any) -> tuple[Any, jax.Array]:
         params, rest, moments = state
         (value, rest), grads = jax.value_and_grad(loss, has_aux=True)(params, rest, *clouds)
-        updates, moments = optimiser.update(grads, moments, params)
+        updates, moments = optimizer.update(grads, moments, params)
         return (optax.apply_updates(params, updates), rest, moments), value
 
-    state = params, rest, optimiser.init(params)
+    state = params, rest, optimizer.init(params)
     began = time.perf_counter()
     compiled = step.lower(state, clouds).compile()
     compiling = time.perf_counter() - began
@@ -130,9 +130,9 @@ def our_step(config: DipvnetConfig, points: np.ndarray, labels: np.ndarray) -> d
     return {"once": once, "parameters": count, "compile": compiling, "held": held}
 
 
-def our_parts(config: DipvnetConfig, batch: int, num: int) -> list[dict[str, Function]]:
+def our_parts(config: DiPVNetConfig, batch: int, num: int) -> list[dict[str, Function]]:
     """Make, a stage at a time, what a step is made of, each with its gradient."""
-    trunk = Dipvnet(config, rngs=nnx.Rngs(0)).trunk
+    trunk = DiPVNet(config, rngs=nnx.Rngs(0)).trunk
     keys = jax.random.split(jax.random.key(0), batch)
     found = []
     for stage, inputs in zip(trunk.stages, (1, *config.widths[:-1]), strict=True):
@@ -189,7 +189,7 @@ def _differentiated(module: nnx.Module, function: Callable[..., Any], *arrays: A
 
 
 def torch_step(
-    config: DipvnetConfig, points: np.ndarray, labels: np.ndarray
+    config: DiPVNetConfig, points: np.ndarray, labels: np.ndarray
 ) -> dict[str, Any] | None:
     """Make the same step in PyTorch; None where it is not installed."""
     try:
@@ -198,21 +198,21 @@ def torch_step(
         return None
     torch.manual_seed(0)
     model = _torch_classifier(config)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
     x, y = torch.tensor(points), torch.tensor(labels)
 
     def once() -> float:
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss = torch.nn.functional.cross_entropy(model(x), y)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         return float(loss.detach())
 
     return {"once": once, "parameters": sum(p.numel() for p in model.parameters()), "model": model}
 
 
 def torch_parts(
-    model: Any, config: DipvnetConfig, batch: int, num: int
+    model: Any, config: DiPVNetConfig, batch: int, num: int
 ) -> list[dict[str, Function]]:
     """Make the parts of the step in PyTorch, as `our_parts`."""
     import torch
@@ -222,7 +222,7 @@ def torch_parts(
         width = 2 * stage.vectors
         vectors, edge = torch.randn(batch, inputs, 3, num), torch.randn(batch, width, 3, num, K)
         local, cloud = torch.randn(batch, num, width), torch.randn(batch, stage.vectors, 3, num)
-        indices = stage.neighbours(vectors)
+        indices = stage.neighbors(vectors)
 
         def differentiated(function: Callable[..., Any], *arrays: Any) -> Function:
             def once() -> None:
@@ -233,7 +233,7 @@ def torch_parts(
 
         found.append(
             {
-                "graphs": functools.partial(stage.neighbours, vectors),
+                "graphs": functools.partial(stage.neighbors, vectors),
                 "edges and pools": differentiated(
                     functools.partial(stage.on_edges, indices=indices), vectors
                 ),
@@ -246,14 +246,14 @@ def torch_parts(
     return found
 
 
-def _torch_neighbours(x: Any, k: int) -> Any:
+def _torch_neighbors(x: Any, k: int) -> Any:
     """Indices of the nearest, of points in rows."""
     square = x.square().sum(-1)
     negative = 2 * x @ x.transpose(1, 2) - square[:, :, None] - square[:, None, :]
     return negative.topk(k, dim=-1).indices
 
 
-def _torch_classifier(config: DipvnetConfig) -> Any:
+def _torch_classifier(config: DiPVNetConfig) -> Any:
     """The published network on points alone, vectors as (clouds, channels, 3, points, edges)."""
     import torch
     from torch import nn
@@ -293,7 +293,7 @@ def _torch_classifier(config: DipvnetConfig) -> Any:
             return p - 0.8 * against * d
 
     class Local(nn.Module):
-        """Dot products of the two halves of edge features, neighbours side by side."""
+        """Dot products of the two halves of edge features, neighbors side by side."""
 
         def __init__(self, half: int, width: int):
             super().__init__()
@@ -356,9 +356,9 @@ def _torch_classifier(config: DipvnetConfig) -> Any:
             self.local = Local(self.vectors, width)
             self.spectrum = Spectrum(self.vectors, width, num_radii)
 
-        def neighbours(self, x: Any) -> Any:
+        def neighbors(self, x: Any) -> Any:
             with torch.no_grad():
-                return _torch_neighbours(x.flatten(1, 2).transpose(1, 2), K)
+                return _torch_neighbors(x.flatten(1, 2).transpose(1, 2), K)
 
         def on_edges(self, x: Any, indices: Any) -> Any:
             batch, channels, _, num = x.shape
@@ -373,7 +373,7 @@ def _torch_classifier(config: DipvnetConfig) -> Any:
             return edges, edges.gather(-1, chosen).squeeze(-1)
 
         def forward(self, x: Any) -> Any:
-            edges, pooled = self.on_edges(x, self.neighbours(x))
+            edges, pooled = self.on_edges(x, self.neighbors(x))
             local = self.local(edges)
             return pooled, self.spectrum(local, edges[:, self.vectors :, :, :, 0]), local
 
@@ -425,7 +425,7 @@ def steps(size: str, batch: int, num: int, rounds: int) -> None:
     points /= np.linalg.norm(points, axis=-1).max(-1)[:, None, None]
     labels = rng.integers(0, CLASSES, batch)
     configs = {"published": config_of(size, PAPER), "ours": config_of(size, DirectionOptions())}
-    made = {name: our_step(config, points, labels) for name, config in configs.items()}
+    made = {name: our_step(config, points, labels) for name, config in recipes.items()}
     other = torch_step(configs["published"], points, labels)
     functions = {name: one["once"] for name, one in made.items()}
     if other is not None:
@@ -446,7 +446,7 @@ def steps(size: str, batch: int, num: int, rounds: int) -> None:
             f"| {name} | {sizes} | {1e3 * batch / ms[name]:.1f} | {rate} | {gain} |"
             f" {one['held'] / 1e6:.0f} | {one['compile']:.0f} s |"
         )
-    parts = {name: our_parts(config, batch, num) for name, config in configs.items()}
+    parts = {name: our_parts(config, batch, num) for name, config in recipes.items()}
     if other is not None:
         parts["torch"] = torch_parts(other["model"], configs["published"], batch, num)
     spent = {name: dict.fromkeys(PARTS, 0.0) for name in parts}

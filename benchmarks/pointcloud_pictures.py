@@ -23,7 +23,7 @@ from pointcloud_jax import (
     spherical_design,
 )
 from pointcloud_jax.data import load
-from pointcloud_jax.pictures import part_colours, render_clouds
+from pointcloud_jax.render import part_colors, render_clouds
 
 FOLDER = Path(__file__).parent.parent / "docs" / "pointcloud"
 SHOWN = ("helix", "chair", "mug", "torus")
@@ -45,11 +45,11 @@ def clouds() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
 
 
 def draw_solids(points: np.ndarray, part: np.ndarray) -> None:
-    """Draw the eighteen families, coloured by part."""
+    """Draw the eighteen families, colored by part."""
     from matplotlib.image import imsave
 
     first = part.min(1, keepdims=True)
-    pictures = render_clouds(points, size=120, colours=part_colours(part - first))
+    pictures = render_clouds(points, size=120, colors=part_colors(part - first))
     rows = [np.concatenate(list(pictures[i : i + 9]), 1) for i in (0, 9)]
     imsave(FOLDER / "solids.png", np.concatenate(rows, 0))
 

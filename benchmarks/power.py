@@ -13,10 +13,9 @@ import jax.numpy as jnp
 
 from benchmarks import departures
 from benchmarks.calibrate import STATISTICS
-from lejepa_jax.covariance import isotropy_penalty
-from lejepa_jax.directions import orthogonal_directions
-from lejepa_jax.gaussianity import critical_value, null_table
-from lejepa_jax.sigreg import slice_statistics
+from lejepa_jax.diagnostics.covariance import isotropy_penalty
+from lejepa_jax.diagnostics.gaussianity import critical_value, null_table
+from lejepa_jax.objectives import orthogonal_directions, slice_statistics
 
 CASES = {
     "none": lambda g, sign: g,

@@ -8,8 +8,8 @@ function is known; relative errors.
 
 import numpy as np
 
-from lejepa_jax.quadrature import window_rule
-from lejepa_jax.targets import generalised_normal_target, laplace_target
+from lejepa_jax.statistics.quadrature import window_rule
+from lejepa_jax.statistics.targets import generalized_normal_target, laplace_target
 
 LAWS = {
     "N(0.5, 1)": lambda t: np.exp(0.5j * t - t**2 / 2),
@@ -17,7 +17,7 @@ LAWS = {
     "Laplace": laplace_target,
     "uniform": lambda t: np.sinc(np.sqrt(3) * t / np.pi),
     "two peaks": lambda t: np.cos(2 * t) * np.exp(-(t**2) / 8),
-    "rectified": lambda t: generalised_normal_target(t, power=2.0, rectified=True),
+    "rectified": lambda t: generalized_normal_target(t, power=2.0, rectified=True),
     "collapsed": np.ones_like,
 }
 RULES = (

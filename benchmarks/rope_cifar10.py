@@ -22,10 +22,10 @@ import numpy as np
 import optax
 from flax import nnx
 
-from lejepa_jax import data
 from lejepa_jax.augment import CIFAR_MEAN, CIFAR_STD, ViewSpec, eval_view
-from lejepa_jax.classification import ClassificationConfig, Classifier
-from lejepa_jax.vit import ViT
+from lejepa_jax.data import loading as data
+from lejepa_jax.nn import ViT
+from lejepa_jax.tasks import ClassificationConfig, Classifier
 
 ENCODINGS = (
     "learned_absolute",
@@ -66,7 +66,7 @@ def configure(args: argparse.Namespace, encoding: str) -> ClassificationConfig:
     )
 
 
-def make_step(task: Any, optimiser: optax.GradientTransformation):
+def make_step(task: Any, optimizer: optax.GradientTransformation):
     """One step of training, compiled once for all seeds."""
 
     def step(variables, moments, key, batch):
@@ -76,7 +76,7 @@ def make_step(task: Any, optimiser: optax.GradientTransformation):
             return value, metrics
 
         (value, metrics), slope = jax.value_and_grad(loss, has_aux=True)(variables.params)
-        updates, moments = optimiser.update(slope, moments, variables.params)
+        updates, moments = optimizer.update(slope, moments, variables.params)
         params = optax.apply_updates(variables.params, updates)
         return variables._replace(params=params), moments, value, metrics
 
@@ -84,7 +84,7 @@ def make_step(task: Any, optimiser: optax.GradientTransformation):
 
 
 def make_score(config: ClassificationConfig):
-    """How many images of a batch are recognised at some side, compiled once for all seeds."""
+    """How many images of a batch are recognized at some side, compiled once for all seeds."""
 
     def build() -> Classifier:
         rngs = nnx.Rngs(0)
@@ -107,8 +107,8 @@ def run(args: argparse.Namespace, splits: data.Splits, encoding: str, seeds: lis
     config = configure(args, encoding)
     task = config.build(splits)
     rate = optax.warmup_cosine_decay_schedule(0.0, args.rate, args.steps // 10, args.steps)
-    optimiser = optax.adamw(rate, b2=0.99, weight_decay=0.05, mask=_kernels)
-    step = make_step(task, optimiser)
+    optimizer = optax.adamw(rate, b2=0.99, weight_decay=0.05, mask=_kernels)
+    step = make_step(task, optimizer)
     score = make_score(config)
 
     def accuracy(params: Any, count: int, size: int, weigh: bool) -> float:
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace, splits: data.Splits, encoding: str, seeds: lis
     for seed in seeds:
         init_key, step_key = jax.random.split(jax.random.key(seed))
         variables = jax.jit(task.init)(init_key)
-        moments = optimiser.init(variables.params)
+        moments = optimizer.init(variables.params)
         count = sum(leaf.size for leaf in jax.tree.leaves(variables.params))
         losses, start = [], 0.0
         order = data.batches(

@@ -40,9 +40,9 @@ def measure(
     from jax.sharding import PartitionSpec as P
 
     import train
-    from configs import recipes
-    from lejepa_jax.sharding import AXES
-    from lejepa_jax.vit import VIT_SIZES, ViT
+    from lejepa_jax.nn import VIT_SIZES, ViT
+    from lejepa_jax.training.sharding import AXES
+    from recipes import recipes
 
     _as_on_an_accelerator()
     recipe = recipes()["imagenet-vit-l14"][1]
@@ -54,19 +54,19 @@ def measure(
     recipe = dataclasses.replace(
         recipe,
         task=dataclasses.replace(recipe.task, encoder=encoder),
-        global_batch=per_device * devices,
+        global_batch_size=per_device * devices,
         mesh=f"data={devices // fsdp},fsdp={fsdp}",
         precision="bfloat16",
     )
     mesh = train.choose_devices(recipe)
     splits = SimpleNamespace(train=SimpleNamespace(channels=3))
     task = recipe.task.build(splits, dtype=jnp.bfloat16, axis_name=train.axis_name_of(recipe))
-    optimiser = train.make_optimiser(recipe)
+    optimizer = train.make_optimizer(recipe)
     key = jax.random.key(0)
-    like = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimiser), key)
-    spread = train.spread_step(recipe, mesh, task, optimiser, key, like)
+    like = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimizer), key)
+    spread = train.spread_step(recipe, mesh, task, optimizer, key, like)
     rows = NamedSharding(mesh, P(AXES))
-    side, batch = recipe.task.image_size, recipe.global_batch
+    side, batch = recipe.task.image_size, recipe.global_batch_size
     shapes = {
         "image": jax.ShapeDtypeStruct((batch, side, side, 3), jnp.uint8, sharding=rows),
         "index": jax.ShapeDtypeStruct((batch,), jnp.int32, sharding=rows),
@@ -93,7 +93,7 @@ def measure(
         "batch": batch,
         "parameters": sum(x.size for x in jax.tree.leaves(like.variables.params)),
         "parameter_bytes": held({"params": like.variables.params}),
-        "optimiser_bytes": held({"optimiser": like.optimiser}),
+        "optimizer_bytes": held({"optimizer": like.optimizer}),
     }
     if not compiling:
         return row
@@ -123,7 +123,7 @@ def _as_on_an_accelerator() -> None:
     """Let the sums of SIGReg be taken in one block: a CPU has many, and a collective in each."""
     import lejepa_jax  # noqa: F401  (the function `ecf` hides its module)
 
-    sys.modules["lejepa_jax.ecf"]._CPU_BLOCK = sys.maxsize
+    sys.modules["lejepa_jax.statistics.characteristic"]._CPU_BLOCK = sys.maxsize
 
 
 def sigreg_moved(devices: int, batch: int) -> dict[str, int]:
@@ -134,7 +134,7 @@ def sigreg_moved(devices: int, batch: int) -> dict[str, int]:
     from jax.sharding import PartitionSpec as P
 
     from lejepa_jax import lejepa_loss
-    from lejepa_jax.sharding import AXES, make_mesh
+    from lejepa_jax.training.sharding import AXES, make_mesh
 
     _as_on_an_accelerator()
     mesh = make_mesh({"data": devices // min(8, devices), "fsdp": min(8, devices)}, jax.devices())
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("runs/scaling.jsonl"))
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    from lejepa_jax.vit import VIT_SIZES
+    from lejepa_jax.nn import VIT_SIZES
 
     if options.child:
         kind, *rest = options.child
@@ -199,7 +199,7 @@ def main() -> None:
         for devices in options.devices:
             fixed = [str(min(options.fsdp, devices)), str(options.batch_per_device), "0"]
             row = child(["layout", size, str(devices), *fixed], devices)
-            held = row["parameters"], row["parameter_bytes"], row["optimiser_bytes"]
+            held = row["parameters"], row["parameter_bytes"], row["optimizer_bytes"]
             cells = size, devices, *(f"{number / 1e6:,.0f}" for number in held)
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
     if options.layout_only:
@@ -232,7 +232,7 @@ def main() -> None:
 def _table_row(row: dict) -> str:
     moved_bytes = dict(row["moved"])
     kinds = [moved_bytes.pop(kind, 0) for kind in COLLECTIVES[:3]]
-    sizes = row["parameter_bytes"], row["optimiser_bytes"], row["temporary_bytes"]
+    sizes = row["parameter_bytes"], row["optimizer_bytes"], row["temporary_bytes"]
     cells = [row["size"], row["devices"], row["batch"], f"{row['parameters'] / 1e6:,.0f}"]
     cells += [f"{number / 1e6:,.0f}" for number in sizes]
     cells.append(f"{row['flops'] / 1e12:.2f}")

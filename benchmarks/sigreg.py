@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.timing import machine, milliseconds, temporaries
 from lejepa_jax import sigreg, unit_directions
-from lejepa_jax.normality import epps_pulley
+from lejepa_jax.statistics.normality import epps_pulley
 
 SIZES = ((4096, 512), (2048, 128), (512, 64), (16384, 256))
 KNOTS, SLICES, T_MAX = 17, 1024, 3.0

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.timing import machine, milliseconds, temporaries
-from pointcloud_jax.dasft import dasft, debye_spectrum
-from pointcloud_jax.sphere import fibonacci, lebedev
+from pointcloud_jax import dasft, debye_spectrum
+from pointcloud_jax.geometry import fibonacci, lebedev
 
 RADII = np.linspace(0, 8, 64)
 

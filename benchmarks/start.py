@@ -51,7 +51,7 @@ def prepared(name: str, folder: str, over: Any = None, **changed: Any) -> tuple[
     import numpy as np
 
     import train
-    from configs import recipes
+    from recipes import recipes
 
     recipe = dataclasses.replace(recipes()[name][1], **changed)
     rng = np.random.default_rng(0)
@@ -66,17 +66,19 @@ def prepared(name: str, folder: str, over: Any = None, **changed: Any) -> tuple[
         side = recipe.task.image_size
         images = rng.integers(0, 256, (30, side, side, channels), np.uint8)
         np.savez(path, images=images, labels=np.arange(30) % 3)
-    like_npz = dataclasses.replace(recipe, data=f"npz:{path}", global_batch=few)
+    like_npz = dataclasses.replace(recipe, data=f"npz:{path}", global_batch_size=few)
     mesh = over or train.choose_devices(recipe)
     splits = train.load_data(like_npz)
     task = recipe.task.build(splits, axis_name=train.axis_name_of(recipe))
-    optimiser = train.make_optimiser(recipe)
+    optimizer = train.make_optimizer(recipe)
     key = jax.random.key(0)
-    like = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimiser), key)
-    parts = -(-recipe.global_batch // mesh.size // (recipe.microbatch or recipe.global_batch))
-    spread = train.spread_step(recipe, mesh, task, optimiser, key, like, parts)
+    like = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimizer), key)
+    parts = -(
+        -recipe.global_batch_size // mesh.size // (recipe.microbatch or recipe.global_batch_size)
+    )
+    spread = train.spread_step(recipe, mesh, task, optimizer, key, like, parts)
     batch = {
-        name: jax.ShapeDtypeStruct((recipe.global_batch, *np.shape(array)[1:]), array.dtype)
+        name: jax.ShapeDtypeStruct((recipe.global_batch_size, *np.shape(array)[1:]), array.dtype)
         for name, array in splits.train.gather(np.arange(2)).items()
     }
     return recipe, spread, like, batch
@@ -94,7 +96,7 @@ def compiling(name: str) -> dict[str, Any]:
         lowered.compile()
         end = time.perf_counter()
     parameters = sum(leaf.size for leaf in jax.tree.leaves(like.variables.params))
-    found = {"batch": recipe.global_batch, "parameters": parameters}
+    found = {"batch": recipe.global_batch_size, "parameters": parameters}
     return found | {"lower": middle - began, "compile": end - middle}
 
 
@@ -103,7 +105,7 @@ def traffic(devices: int) -> list[dict[str, int]]:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for each in BATCHES:
-            _, spread, like, batch = prepared("digits", folder, global_batch=each * devices)
+            _, spread, like, batch = prepared("digits", folder, global_batch_size=each * devices)
             found.append(moved(spread.step.lower(like, batch).compile().as_text()))
     return found
 
@@ -144,7 +146,7 @@ def main() -> None:
             f"{sorted(warm)[1]:.1f} s from the cache\n"
         )
     if "compile" in wanted:
-        from configs import recipes
+        from recipes import recipes
 
         print("| recipe | batch | parameters | lowered in, s | compiled in, s |")
         print("| --- " * 5 + "|")

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks import departures
 from benchmarks.calibrate import STATISTICS
-from lejepa_jax.multivariate import (
+from lejepa_jax.statistics.multivariate import (
     bhep,
     bhep_mgf,
     comb,

@@ -3,7 +3,7 @@
     python -m benchmarks.steps [--steps 20] [--batch 128] [--share]
 
 LeJEPA with 4 views of 24 pixels from images of 32, 512 slices, for a small ResNet and a small ViT,
-AdamW. Ours is the trainer's own step, views, projector and optimiser included. The other is the
+AdamW. Ours is the trainer's own step, views, projector and optimizer included. The other is the
 same encoder, objective and views written plainly in PyTorch (pip install -e '.[bench]'), its views
 made by PIL in a loader with and without a process of its own; the faster one counts. Also printed:
 the part of the time that our step waits for data, the share of SIGReg, and the time to compile.
@@ -26,11 +26,12 @@ from flax import nnx
 
 import train
 from benchmarks.timing import machine
-from configs import recipes
-from lejepa_jax import data, lejepa_loss, unit_directions
+from lejepa_jax import lejepa_loss, unit_directions
 from lejepa_jax.augment import CIFAR_MEAN, CIFAR_STD
-from lejepa_jax.sigreg import sigreg
-from lejepa_jax.vit import ViT, vit
+from lejepa_jax.data import loading as data
+from lejepa_jax.nn import ViT, vit
+from lejepa_jax.objectives import sigreg
+from recipes import recipes
 
 VIEWS, SIZE, SLICES, KNOTS = 4, 24, 512, 17
 VIT = {"width": 96, "depth": 6, "num_heads": 4}
@@ -57,7 +58,7 @@ def ours(encoder: Any, images: np.ndarray, batch: int, count: int) -> dict[str, 
     """Time the trainer's step, fed by the trainer's pipeline."""
     recipe = recipes()["cifar10-small"][1]
     task = dataclasses.replace(recipe.task, encoder=encoder, num_slices=SLICES)
-    recipe = dataclasses.replace(recipe, task=task, global_batch=batch, devices=1)
+    recipe = dataclasses.replace(recipe, task=task, global_batch_size=batch, devices=1)
     mesh = train.choose_devices(recipe)
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/noise.npz"
@@ -65,11 +66,11 @@ def ours(encoder: Any, images: np.ndarray, batch: int, count: int) -> dict[str, 
         splits = train.load_data(dataclasses.replace(recipe, data=f"npz:{path}"))
     source = splits.train
     built = task.build(splits, axis_name=train.axis_name_of(recipe))
-    optimiser = train.make_optimiser(recipe)
-    state = train.initial_state(recipe, built, optimiser, jax.random.key(0))
+    optimizer = train.make_optimizer(recipe)
+    state = train.initial_state(recipe, built, optimizer, jax.random.key(0))
     parameters = sum(x.size for x in jax.tree.leaves(state.variables.params))
     like = jax.eval_shape(lambda: state)
-    spread = train.spread_step(recipe, mesh, built, optimiser, jax.random.key(1), like)
+    spread = train.spread_step(recipe, mesh, built, optimizer, jax.random.key(1), like)
     rows = iter(data.batches(source, batch_size=batch, seed=0))
     first = spread.place(next(rows))
     began = time.perf_counter()
@@ -142,15 +143,15 @@ def theirs(name: str, images: np.ndarray, batch: int, count: int) -> dict[str, f
     found = []
     for workers in (0, 1):
         model = _torch_model(name)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
         loader = iter(_torch_loader(images, batch, workers))
         model.train()
 
-        def once(model=model, optimiser=optimiser, loader=loader) -> None:
+        def once(model=model, optimizer=optimizer, loader=loader) -> None:
             views = next(loader)
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             _torch_loss(model, views).backward()
-            optimiser.step()
+            optimizer.step()
 
         found.append(seconds_of(once, count))
         parameters = sum(p.numel() for p in model.parameters())

@@ -4,7 +4,7 @@ Encoders, views, data, probes and the report are in the modules `vit`, `resnet`,
 `projector`, `augment`, `data`, `probes` and `report`: what is here needs JAX alone.
 """
 
-from lejepa_jax.covariance import (
+from lejepa_jax.diagnostics.covariance import (
     Covariance,
     FrequentDirections,
     ProjectedCovariance,
@@ -16,7 +16,17 @@ from lejepa_jax.covariance import (
     summary_spectrum,
     whiten,
 )
-from lejepa_jax.diagnostics import (
+from lejepa_jax.diagnostics.gaussianity import (
+    GaussianityTest,
+    SigregNull,
+    critical_value,
+    gaussianity_test,
+    p_value,
+    sigreg_null,
+    sigreg_p_value,
+    simulate_null,
+)
+from lejepa_jax.diagnostics.spectrum import (
     alpha_req,
     condition_number,
     covariance_spectrum,
@@ -27,22 +37,17 @@ from lejepa_jax.diagnostics import (
     lidar,
     rankme,
 )
-from lejepa_jax.directions import orthogonal_directions, sobol_directions, unit_directions
-from lejepa_jax.ecf import Ecf, ecf, sample_count
-from lejepa_jax.edf import anderson_darling, cramer_von_mises, watson
-from lejepa_jax.gaussianity import (
-    GaussianityTest,
-    SigregNull,
-    critical_value,
-    gaussianity_test,
-    p_value,
-    sigreg_null,
-    sigreg_p_value,
-    simulate_null,
+from lejepa_jax.objectives.directions import (
+    orthogonal_directions,
+    sobol_directions,
+    unit_directions,
 )
-from lejepa_jax.microbatch import MicrobatchResult, microbatched_value_and_grad
-from lejepa_jax.moments import extended_jarque_bera, jarque_bera, moments, vcreg
-from lejepa_jax.multivariate import (
+from lejepa_jax.objectives.lejepa import LejepaLoss, lejepa_loss, prediction_loss
+from lejepa_jax.objectives.slicing import paper_epps_pulley, sigreg, slice_statistics
+from lejepa_jax.statistics.characteristic import Ecf, ecf, sample_count
+from lejepa_jax.statistics.edf import anderson_darling, cramer_von_mises, watson
+from lejepa_jax.statistics.moment_tests import extended_jarque_bera, jarque_bera, moments, vcreg
+from lejepa_jax.statistics.multivariate import (
     Mardia,
     bhep,
     bhep_mgf,
@@ -52,16 +57,19 @@ from lejepa_jax.multivariate import (
     henze_zirkler,
     mardia,
 )
-from lejepa_jax.normality import Statistic, epps_pulley, epps_pulley_null_mean
-from lejepa_jax.objective import LejepaLoss, lejepa_loss, prediction_loss
-from lejepa_jax.order_statistics import order_statistic_nll, shapiro_wilk, vasicek_entropy
-from lejepa_jax.sigreg import paper_epps_pulley, sigreg, slice_statistics
-from lejepa_jax.targets import (
-    generalised_normal_target,
+from lejepa_jax.statistics.normality import Statistic, epps_pulley, epps_pulley_null_mean
+from lejepa_jax.statistics.order_statistics import (
+    order_statistic_nll,
+    shapiro_wilk,
+    vasicek_entropy,
+)
+from lejepa_jax.statistics.targets import (
+    generalized_normal_target,
     laplace_target,
     normal_target,
     sphere_target,
 )
+from lejepa_jax.training.microbatch import MicrobatchResult, microbatched_value_and_grad
 
 __all__ = [
     "Covariance",
@@ -92,7 +100,7 @@ __all__ = [
     "feature_std",
     "frequent_directions",
     "gaussianity_test",
-    "generalised_normal_target",
+    "generalized_normal_target",
     "henze_visagie",
     "henze_zirkler",
     "isotropy",

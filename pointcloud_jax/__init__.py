@@ -1,6 +1,6 @@
 """Direction-aware features of point clouds that do not change when the cloud turns."""
 
-from pointcloud_jax.augment import (
+from pointcloud_jax.augment.views import (
     PointViews,
     PointViewSpec,
     crop_mask,
@@ -9,36 +9,16 @@ from pointcloud_jax.augment import (
     visible_mask,
 )
 from pointcloud_jax.checks import check_points
-from pointcloud_jax.classification import ClassificationConfig, confusion_matrix
-from pointcloud_jax.dasft import (
-    dasft,
-    debye_spectrum,
-    degree_spectrum,
-    normalise_radius,
-    pair_histogram,
-    solid_harmonics,
-    spherical_bessel,
+from pointcloud_jax.data.loading import CloudSource, load
+from pointcloud_jax.data.shapes import FAMILIES, Shapes, num_parts, sample_shape, shape_dataset
+from pointcloud_jax.geometry.graph import (
+    Neighbors,
+    ball_query,
+    farthest_point_sampling,
+    gather,
+    knn,
 )
-from pointcloud_jax.data import CloudSource, load
-from pointcloud_jax.dgcnn import Dgcnn, VnDgcnn
-from pointcloud_jax.dipvnet import (
-    PAPER,
-    Description,
-    Dipvnet,
-    DipvnetConfig,
-    DipvnetParts,
-    DirectionOptions,
-    modelnet40_config,
-    scanobjectnn_config,
-    shapenetpart_config,
-    small_config,
-    tiny_config,
-)
-from pointcloud_jax.graph import Neighbours, ball_query, farthest_point_sampling, gather, knn
-from pointcloud_jax.heads import Classifier, Segmenter
-from pointcloud_jax.l2dp import L2dp, edge_statistics, flatten_ordered, l2dp, radial_pool
-from pointcloud_jax.pretraining import CloudPretrainingConfig
-from pointcloud_jax.rotations import (
+from pointcloud_jax.geometry.rotations import (
     matrix_to_axis_angle,
     matrix_to_quaternion,
     quaternion_to_matrix,
@@ -50,9 +30,7 @@ from pointcloud_jax.rotations import (
     rotation_about,
     rotation_angle,
 )
-from pointcloud_jax.segmentation import SegmentationConfig, part_iou
-from pointcloud_jax.shapes import FAMILIES, Shapes, num_parts, sample_shape, shape_dataset
-from pointcloud_jax.sphere import (
+from pointcloud_jax.geometry.sphere import (
     SphereRule,
     fibonacci,
     icosahedral,
@@ -60,7 +38,29 @@ from pointcloud_jax.sphere import (
     sphere_rule,
     spherical_design,
 )
-from pointcloud_jax.vector_neurons import (
+from pointcloud_jax.local.dot_products import (
+    L2DP,
+    edge_statistics,
+    flatten_ordered,
+    l2dp,
+    radial_pool,
+)
+from pointcloud_jax.nn.dgcnn import DGCNN, VNDGCNN
+from pointcloud_jax.nn.dipvnet import (
+    PAPER,
+    Description,
+    DiPVNet,
+    DiPVNetConfig,
+    DiPVNetParts,
+    DirectionOptions,
+    modelnet40_config,
+    scanobjectnn_config,
+    shapenetpart_config,
+    small_config,
+    tiny_config,
+)
+from pointcloud_jax.nn.heads import Classifier, Segmenter
+from pointcloud_jax.nn.vector_neurons import (
     InvariantFrame,
     VectorBatchNorm,
     VectorLinearLeakyReLU,
@@ -72,23 +72,36 @@ from pointcloud_jax.vector_neurons import (
     vector_max_pool,
     vector_mean_pool,
 )
+from pointcloud_jax.spectra.fourier import (
+    dasft,
+    debye_spectrum,
+    degree_spectrum,
+    normalize_radius,
+    pair_histogram,
+    solid_harmonics,
+    spherical_bessel,
+)
+from pointcloud_jax.tasks.cloud_classification import ClassificationConfig, confusion_matrix
+from pointcloud_jax.tasks.cloud_pretraining import CloudPretrainingConfig
+from pointcloud_jax.tasks.cloud_segmentation import SegmentationConfig, part_iou
 
 __all__ = [
+    "DGCNN",
     "FAMILIES",
+    "L2DP",
     "PAPER",
+    "VNDGCNN",
     "ClassificationConfig",
     "Classifier",
     "CloudPretrainingConfig",
     "CloudSource",
     "Description",
-    "Dgcnn",
-    "Dipvnet",
-    "DipvnetConfig",
-    "DipvnetParts",
+    "DiPVNet",
+    "DiPVNetConfig",
+    "DiPVNetParts",
     "DirectionOptions",
     "InvariantFrame",
-    "L2dp",
-    "Neighbours",
+    "Neighbors",
     "PointViewSpec",
     "PointViews",
     "SegmentationConfig",
@@ -98,7 +111,6 @@ __all__ = [
     "VectorBatchNorm",
     "VectorLinearLeakyReLU",
     "VectorMaxPool",
-    "VnDgcnn",
     "ball_query",
     "check_points",
     "confusion_matrix",
@@ -122,7 +134,7 @@ __all__ = [
     "matrix_to_axis_angle",
     "matrix_to_quaternion",
     "modelnet40_config",
-    "normalise_radius",
+    "normalize_radius",
     "num_parts",
     "pair_histogram",
     "part_iou",

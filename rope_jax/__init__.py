@@ -52,7 +52,7 @@ from rope_jax.lie import (
     string_cayley,
     string_circulant,
 )
-from rope_jax.names import ENCODINGS, encoding_by_name
+from rope_jax.registry import ENCODINGS, encoding_by_name
 from rope_jax.rotary import (
     axial,
     fixed_directions,

@@ -65,9 +65,9 @@ def learned_absolute(
         grid: Cells of the training grid, rows first ``(H, W)`` or ``(T, H, W)``; positions come
             column first ``(x, y)``, as :func:`rope_jax.patch_grid` makes them.
         num_axes: Number of coordinates, the length of ``grid``.
-        extent: Patch centres of the training grid fill ``[-extent, extent]``.
+        extent: Patch centers of the training grid fill ``[-extent, extent]``.
         method: ``"cubic"`` (rope-vit) or ``"linear"``.
-        resize: What happens when positions reach beyond the extent, as the centres of a larger grid
+        resize: What happens when positions reach beyond the extent, as the centers of a larger grid
             at constant spacing do: ``"interpolate"`` shrinks their bounding box onto the table (of
             each example separately); ``"clamp"`` repeats the border.
         std: Standard deviation of the truncated normal start.
@@ -105,24 +105,24 @@ def learned_absolute(
         positions = check_positions(positions, num_axes)[..., ::-1]  # rows first, as the table
         cells = jnp.asarray(grid, jnp.float32)
         if resize == "interpolate":
-            # The outermost centres lie half a cell inside the border of the image.
+            # The outermost centers lie half a cell inside the border of the image.
             reach = jnp.max(jnp.abs(positions), axis=-2, keepdims=True) / extent
             reach = reach + expand_to(1 / cells, positions.ndim)
             positions = positions / jnp.maximum(reach, 1.0)
         cells = expand_to(cells, positions.ndim)
         index = (positions / extent + 1) * cells / 2 - 0.5
         # Interpolation goes to the border of the outer cells, as in jax.image; clamping stops at
-        # their centres.
+        # their centers.
         beyond = 0.5 if resize == "interpolate" else 0.0
         index = jnp.clip(index, -beyond, cells - 1 + beyond)
         table = params["table"].astype(jnp.float32)
         # One small dense matrix for each axis instead of a gather: n x H and n x W, contracted
-        # together. The window is normalised, so that the border repeats as in jax.image.
+        # together. The window is normalized, so that the border repeats as in jax.image.
         letters = "uvw"[:num_axes]
         factors = []
         for axis, size in enumerate(grid):
-            centres = expand_to(jnp.arange(size, dtype=jnp.float32), positions.ndim)
-            weights = window(index[..., axis, None] - centres)
+            centers = expand_to(jnp.arange(size, dtype=jnp.float32), positions.ndim)
+            weights = window(index[..., axis, None] - centers)
             factors.append(weights / jnp.sum(weights, axis=-1, keepdims=True))
         spec = ",".join([f"...n{letter}" for letter in letters])
         return jnp.einsum(

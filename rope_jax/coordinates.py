@@ -9,10 +9,10 @@ flattened row-major. Positions come column first by default, ``(x, y)`` or ``(x,
 rope-vit and timm have it (``order="xy"``); ``order="ij"`` keeps the order of the shape (DINOv3,
 LieRE).
 
-**Conventions of grids.** ``"centers"`` (default): patch centres, the training grid filling
+**Conventions of grids.** ``"centers"`` (default): patch centers, the training grid filling
 :math:`[-\pi, \pi]`; a larger grid reaches further *at the same spacing*, and no two columns share
 an angle. ``"integer"``: 0, 1, 2.. as rope-vit. ``"linspace"``: the papers' way, first and last
-centre on the two ends; there the spacing changes with the grid (by 0.963 from 14 to 28) and with an
+center on the two ends; there the spacing changes with the grid (by 0.963 from 14 to 28) and with an
 integer frequency the first and last column coincide.
 """
 
@@ -110,7 +110,7 @@ def patch_grid(
 
     References:
         Heo et al., arXiv 2403.13298, 2024 (integer); Siméoni et al., "DINOv3", arXiv 2508.10104,
-        2025 (centres); "RoPE in vision: is equivariance needed?", arXiv 2511.08368, 2025
+        2025 (centers); "RoPE in vision: is equivariance needed?", arXiv 2511.08368, 2025
         (linspace).
     """
     sizes = np.asarray(shape, np.int64)
@@ -150,7 +150,7 @@ def boxes(low: Float[Array, "*b n m"], high: Float[Array, "*b n m"]) -> Coordina
         high: The opposite corner.
 
     Returns:
-        Centres, and volumes as the measure.
+        Centers, and volumes as the measure.
 
     Examples:
         >>> boxes(jnp.zeros((1, 2)), jnp.array([[2.0, 3.0]]))
@@ -171,7 +171,7 @@ def points(
     r"""Points in space, with equal weights or with weights for their density.
 
     With ``num_neighbors = k`` the measure is :math:`r_k(i)^D`, the volume (up to a factor that
-    cancels) of the ball to the k-th neighbour: where points crowd, each stands for less.
+    cancels) of the ball to the k-th neighbor: where points crowd, each stands for less.
 
     Args:
         positions: The points.
@@ -184,7 +184,7 @@ def points(
         The points, and a measure of mean one over those that exist.
 
     Raises:
-        ValueError: If there are not more points than neighbours.
+        ValueError: If there are not more points than neighbors.
 
     Examples:
         >>> line = jnp.array([[0.0], [1.0], [2.0], [4.0]])
@@ -271,7 +271,7 @@ def sphere_grid(num_latitudes: int, num_longitudes: int, *, rule: str = "midpoin
     Args:
         num_latitudes: Circles of latitude, north to south.
         num_longitudes: Points on a circle; no meridian is there twice.
-        rule: ``"midpoint"`` (centres of equal bands, exact areas), ``"clenshaw_curtis"`` (equal
+        rule: ``"midpoint"`` (centers of equal bands, exact areas), ``"clenshaw_curtis"`` (equal
             angles with both poles), or ``"gauss_legendre"``. No weight is zero, so its logarithm is
             finite; the naive cosine of the latitude vanishes at the poles.
 
@@ -309,7 +309,7 @@ def sphere_grid(num_latitudes: int, num_longitudes: int, *, rule: str = "midpoin
 
 
 def healpix_grid(num_sides: int) -> Coordinates:
-    r"""HEALPix pixel centres, ring order: :math:`12\, n^2` cells of equal area.
+    r"""HEALPix pixel centers, ring order: :math:`12\, n^2` cells of equal area.
 
     Args:
         num_sides: :math:`n`, divisions of the side of a base pixel.
@@ -373,13 +373,13 @@ def log_polar(
     r"""Coordinates :math:`(\log r, \vartheta)`, in which scaling and turning the plane are shifts.
 
     Canonical coordinates of that group: a relative encoding of them is invariant to scale and
-    rotation about the centre as others are to translation. Frequencies of the angle must be
+    rotation about the center as others are to translation. Frequencies of the angle must be
     integers, or the encoding jumps where it wraps.
 
     Args:
         positions: ``(x, y)``.
         center: The fixed point.
-        min_radius: Radii below count as this: the logarithm has no value at the centre.
+        min_radius: Radii below count as this: the logarithm has no value at the center.
 
     Returns:
         Log radius and angle in :math:`(-\pi, \pi]`.
@@ -398,7 +398,7 @@ def log_polar(
         raise ValueError(f"min_radius must be positive, got {min_radius}")
     offset = positions - expand_to(jnp.asarray(center, jnp.float32), positions.ndim)
     square = jnp.sum(jnp.square(offset), axis=-1)
-    # At the centre itself the angle has no derivative either: a point beside it stands in.
+    # At the center itself the angle has no derivative either: a point beside it stands in.
     away = square > 0
     x, y = jnp.where(away, offset[..., 0], 1.0), jnp.where(away, offset[..., 1], 0.0)
     log_radius = 0.5 * jnp.log(jnp.maximum(square, min_radius**2))

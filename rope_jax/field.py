@@ -34,7 +34,7 @@ def log_measure(
 ) -> Float[Array, "*b p"]:
     r"""Logarithm of quadrature weights, prefix tokens in front.
 
-    Weights of the patches are normalised to sum to one. A class or register token has no area; it
+    Weights of the patches are normalized to sum to one. A class or register token has no area; it
     gets the weight of *one patch of the training grid*, :math:`1 / n_0`. So at the training
     resolution nothing changes, and at any other the balance between class token and patches is the
     one learned (in plain softmax the patches outvote it as their number grows).

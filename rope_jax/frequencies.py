@@ -122,7 +122,7 @@ def quasi_random_directions(
 
     The additive recurrence :math:`\{(k + 1/2)\,\alpha\}`, :math:`\alpha_i = \phi_M^{-i}` with
     :math:`\phi_M` the root of :math:`x^{M+1} = x + 1` (the golden ratio for M = 1), goes through
-    the inverse normal distribution and is normalised.
+    the inverse normal distribution and is normalized.
 
     Args:
         num: Number of directions.

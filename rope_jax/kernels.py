@@ -222,7 +222,7 @@ def von_mises_fisher(concentration: float) -> Kernel:
     _positive("concentration", concentration)
 
     def log(distance: Float[Array, "*b"]) -> Float[Array, "*b"]:
-        # 2 sin^2 instead of 1 - cos: no cancellation among neighbours.
+        # 2 sin^2 instead of 1 - cos: no cancellation among neighbors.
         return -2 * concentration * jnp.square(jnp.sin(distance.astype(jnp.float32) / 2))
 
     return Kernel(log=log, frequencies=None)

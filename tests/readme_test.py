@@ -21,7 +21,7 @@ def test_the_code_blocks_run_and_give_what_their_comments_say():
 
 
 def test_the_recipes_it_names_exist():
-    from configs import recipes
+    from recipes import recipes
 
     for name in recipes():
         assert f"`{name}`" in README, name

@@ -15,7 +15,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lejepa_jax import lejepa_loss
-from lejepa_jax.sharding import make_mesh
+from lejepa_jax.training.sharding import make_mesh
 
 VIEWS, SAMPLES, INPUTS, FEATURES = 3, 32, 6, 4
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import train
-from configs import recipes
+from recipes import recipes
 
 RECIPES = {
     name: recipe for name, (_, recipe) in recipes().items() if hasattr(recipe.task, "stored_points")
@@ -38,12 +38,12 @@ def test_a_step_fits_together(name, tmp_path):
     part = rng.integers(0, 3, (10, stored))
     arrays = {"part": part, "part_class": np.array([0, 0, 1]), "label": np.arange(10) % 2}
     np.savez(tmp_path / "tiny.npz", points=points, normals=points, **arrays)
-    recipe = dataclasses.replace(recipe, data=f"npz:{tmp_path / 'tiny.npz'}", global_batch=4)
+    recipe = dataclasses.replace(recipe, data=f"npz:{tmp_path / 'tiny.npz'}", global_batch_size=4)
     splits = train.load_data(recipe)
     task = recipe.task.build(splits)
-    optimiser = train.make_optimiser(recipe)
+    optimizer = train.make_optimizer(recipe)
     key = jax.random.key(0)
-    state = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimiser), key)
+    state = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimizer), key)
     batch = {k: jax.numpy.asarray(v) for k, v in splits.train.gather(np.arange(4)).items()}
 
     def step(variables):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import train
-from lejepa_jax import sharding
+from lejepa_jax.training import sharding
 from tests.program import tiny_run
 from tests.program.helpers import launch, losses, rows, run, wait_for_steps
 
@@ -120,11 +120,11 @@ def test_divided_parameters_give_the_same_curve(reference_curve, tmp_path, monke
 def test_large_kernels_and_their_moments_are_divided_and_nothing_else():
     mesh = sharding.make_mesh({"data": 2, "fsdp": 4}, jax.devices())
     recipe = tiny_run.RECIPE
-    optimiser = train.make_optimiser(recipe)
+    optimizer = train.make_optimizer(recipe)
     params = {"block": {"kernel": np.zeros((3, 128, 256)), "bias": np.zeros(2**15)}}
     params["table"] = np.zeros((200, 384))
     params["small"] = {"kernel": np.zeros((16, 16))}
-    tree = jax.eval_shape(lambda: {"params": params, "moments": optimiser.init(params)})
+    tree = jax.eval_shape(lambda: {"params": params, "moments": optimizer.init(params)})
     places = jax.tree_util.tree_leaves_with_path(sharding.shardings(tree, mesh))
     divided = {jax.tree_util.keystr(p): s.spec for p, s in places if not s.is_fully_replicated}
     assert len(divided) == 3  # the kernel, its mean and its square
@@ -138,9 +138,9 @@ def test_parameters_cross_once_there_and_once_back_and_no_activations_at_all(mes
     recipe = dataclasses.replace(tiny_run.RECIPE, mesh=mesh)
     devices, splits = train.choose_devices(recipe), train.load_data(recipe)
     task = recipe.task.build(splits, axis_name=train.axis_name_of(recipe))
-    optimiser, key = train.make_optimiser(recipe), jax.random.key(0)
-    like = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimiser), key)
-    step = train.spread_step(recipe, devices, task, optimiser, key, like).step
+    optimizer, key = train.make_optimizer(recipe), jax.random.key(0)
+    like = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimizer), key)
+    step = train.spread_step(recipe, devices, task, optimizer, key, like).step
     hlo = step.lower(like, splits.train.gather(np.arange(64))).compile().as_text()
     found = collections.Counter()
     for line in hlo.splitlines():

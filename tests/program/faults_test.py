@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import train
-from lejepa_jax.runs import list_runs, read_run
+from lejepa_jax.training.runs import list_runs, read_run
 from tests.program import tiny_run
 from tests.program.helpers import launch, losses, rows, run, start, wait_for_steps
 
@@ -252,7 +252,7 @@ NUMBERS = st.one_of(
 FLAGS = st.dictionaries(
     st.sampled_from(
         [
-            *("--steps", "--global-batch", "--devices", "--microbatch", "--learning-rate"),
+            *("--steps", "--global-batch-size", "--devices", "--microbatch", "--learning-rate"),
             *("--warmup-steps", "--weight-decay", "--seed", "--log-every", "--checkpoint-every"),
             *("--average-decay", "--clip-norm", "--max-bad-records", "--task.num-global"),
             *("--task.num-slices", "--task.trade-off", "--task.embedding-features", "--mesh"),

@@ -4,10 +4,10 @@ import functools
 import sys
 
 import train
-from configs import Recipe
 from lejepa_jax.augment import digits_view
-from lejepa_jax.pretraining import PretrainingConfig
-from lejepa_jax.resnet import ResNet
+from lejepa_jax.nn import ResNet
+from lejepa_jax.tasks import PretrainingConfig
+from recipes import Recipe
 
 RECIPE = Recipe(
     data="digits",
@@ -23,7 +23,7 @@ RECIPE = Recipe(
         eval_size=8,
     ),
     steps=20,
-    global_batch=64,
+    global_batch_size=64,
     warmup_steps=10,
     log_every=1,
     checkpoint_every=5,
@@ -32,7 +32,7 @@ RECIPE = Recipe(
 
 
 def recipes() -> dict[str, tuple[str, Recipe]]:
-    """Stand in for `configs.recipes`."""
+    """Stand in for `recipes.recipes`."""
     return {"digits": ("Takes seconds.", RECIPE)}
 
 

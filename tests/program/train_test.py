@@ -21,8 +21,8 @@ import optax
 import pytest
 
 import train
-from configs import describe, recipes
-from lejepa_jax.vit import ViT
+from lejepa_jax.nn import ViT
+from recipes import describe, recipes
 from tests.program import tiny_run
 from tests.program.helpers import losses, rows, run, run_to_the_end, start, wait_for_steps
 
@@ -146,12 +146,18 @@ def test_losses_that_are_no_numbers_stop_the_run_and_overwrite_nothing(tmp_path,
     ("arguments", "message"),
     [
         (["moon"], "unknown recipe 'moon'; there are digits"),
-        (["digits", "--devices", "3"], "global_batch must be divisible by the 3 devices, got 64"),
+        (
+            ["digits", "--devices", "3"],
+            "global_batch_size must be divisible by the 3 devices, got 64",
+        ),
         (["digits", "--devices", "99"], "devices must be at most 8 here, got 99"),
         (["digits", "--data", "nowhere"], "nowhere"),
         (["digits", "--data", "folder"], "data_dir must name a folder of images"),
         (["digits", "--data", "folder:/nowhere"], "/nowhere"),
-        (["digits", "--global-batch", "4096"], "global_batch must not exceed the 1297 training"),
+        (
+            ["digits", "--global-batch-size", "4096"],
+            "global_batch_size must not exceed the 1297 training",
+        ),
         (["digits", "--microbatch", "24"], "microbatch must divide the 8 examples of a device"),
         (["digits", "--steps", "0"], "steps must be at least 1, got 0"),
         (["digits", "--warmup-steps", "20"], "warmup_steps must be below steps = 20, got 20"),
@@ -263,13 +269,13 @@ def test_the_step_of_every_recipe_fits_together(name, tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (30, 40, 48, 3), dtype=np.uint8)
     np.savez(tmp_path / "tiny.npz", images=images, labels=np.arange(30) % 3)
-    recipe = dataclasses.replace(recipe, data=f"npz:{tmp_path / 'tiny.npz'}", global_batch=8)
+    recipe = dataclasses.replace(recipe, data=f"npz:{tmp_path / 'tiny.npz'}", global_batch_size=8)
     splits = train.load_data(recipe)
     task = recipe.task.build(splits, dtype=jax.numpy.bfloat16, axis_name=None)
-    optimiser = train.make_optimiser(recipe)
+    optimizer = train.make_optimizer(recipe)
     key = jax.random.key(0)
-    state = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimiser), key)
-    step = train.make_step(recipe, optimiser, train.make_gradient(recipe, task, key))
+    state = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimizer), key)
+    step = train.make_step(recipe, optimizer, train.make_gradient(recipe, task, key))
     batch = splits.train.gather(np.arange(8))
     after, metrics = jax.eval_shape(step, state, batch)
     assert jax.tree.structure(after) == jax.tree.structure(state)
@@ -297,15 +303,15 @@ def test_the_program_begins_anew_with_huge_pages_and_keeps_what_it_was_told():
 
 def test_sgd_adds_decay_to_the_gradient_of_kernels_and_then_momentum():
     recipe = dataclasses.replace(
-        tiny_run.RECIPE, optimiser="sgd", learning_rate=0.5, weight_decay=0.1, momentum=0.8
+        tiny_run.RECIPE, optimizer="sgd", learning_rate=0.5, weight_decay=0.1, momentum=0.8
     )
-    optimiser = train.make_optimiser(recipe)
+    optimizer = train.make_optimizer(recipe)
     params = {"layer": {"kernel": jax.numpy.full(2, 3.0), "bias": jax.numpy.full(2, 4.0)}}
-    state, gradient = optimiser.init(params), jax.tree.map(jax.numpy.ones_like, params)
+    state, gradient = optimizer.init(params), jax.tree.map(jax.numpy.ones_like, params)
     expected = {"kernel": 3.0, "bias": 4.0}
     moved = dict.fromkeys(expected, 0.0)
     for step in range(3):
-        updates, state = optimiser.update(gradient, state, params)
+        updates, state = optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
         for name, decay in {"kernel": 0.1, "bias": 0.0}.items():
             moved[name] = 0.8 * moved[name] + 1 + decay * expected[name]
@@ -315,21 +321,21 @@ def test_sgd_adds_decay_to_the_gradient_of_kernels_and_then_momentum():
 
 @pytest.mark.slow
 def test_micro_batches_give_the_gradient_of_the_whole_batch_in_less_memory():
-    """With an encoder that does not normalise over the batch; the projector's BatchNorm may."""
+    """With an encoder that does not normalize over the batch; the projector's BatchNorm may."""
     small = functools.partial(ViT, width=32, depth=2, num_heads=2, patch_size=2, image_size=8)
     task = dataclasses.replace(tiny_run.RECIPE.task, encoder=small)
-    recipe = dataclasses.replace(tiny_run.RECIPE, task=task, global_batch=128)
+    recipe = dataclasses.replace(tiny_run.RECIPE, task=task, global_batch_size=128)
     splits = train.load_data(recipe)
     built = task.build(splits, axis_name=train.axis_name_of(recipe))
-    optimiser = optax.sgd(1.0)  # what changes is the gradient
+    optimizer = optax.sgd(1.0)  # what changes is the gradient
     key = jax.random.key(0)
-    state = train.initial_state(recipe, built, optimiser, key)
+    state = train.initial_state(recipe, built, optimizer, key)
     batch = {k: jax.numpy.asarray(v) for k, v in splits.train.gather(np.arange(128)).items()}
     mesh = train.choose_devices(dataclasses.replace(recipe, devices=2))
     ends, bytes_ = [], []
     for parts in (1, 4):
         like = jax.eval_shape(lambda: state)
-        spread = train.spread_step(recipe, mesh, built, optimiser, key, like, parts)
+        spread = train.spread_step(recipe, mesh, built, optimizer, key, like, parts)
         compiled = jax.jit(spread.step.__wrapped__).lower(state, batch).compile()
         ends.append(compiled(state, batch))
         bytes_.append(compiled.memory_analysis().temp_size_in_bytes)
@@ -352,12 +358,12 @@ def test_a_collapse_is_reported_once(tmp_path, capsys):
 
 def test_only_kernels_decay():
     recipe = dataclasses.replace(tiny_run.RECIPE, learning_rate=1.0, warmup_steps=0)
-    optimiser = train.make_optimiser(recipe)
+    optimizer = train.make_optimizer(recipe)
     params = {"block": {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}}
     params["position_table"] = np.ones((3, 2), np.float32)
     params = jax.tree.map(jax.numpy.asarray, params)
     still = jax.tree.map(jax.numpy.zeros_like, params)
-    updates, _ = optimiser.update(still, optimiser.init(params), params)
+    updates, _ = optimizer.update(still, optimizer.init(params), params)
     assert (updates["block"]["kernel"] < 0).all()
     assert (updates["block"]["bias"] == 0).all()
     assert (updates["position_table"] == 0).all()

@@ -47,7 +47,7 @@ def test_sincos_agrees_with_the_formula_in_both_spacings_and_orders():
         np.testing.assert_allclose(mixed.embed({}, jnp.asarray(p, jnp.float32)), want, atol=2e-6)
 
 
-def test_scale_turns_our_centres_into_their_integers():
+def test_scale_turns_our_centers_into_their_integers():
     grid = rope_jax.patch_grid((1, 4))
     scaled = rope_jax.sincos(4, 1, scale=4 / (2 * np.pi)).embed({}, grid.positions)
     integers = jnp.stack([jnp.arange(4.0) - 1.5, jnp.zeros(4)], -1)

@@ -42,7 +42,7 @@ def test_report_is_a_table_and_a_picture(report, tmp_path):
     assert (tmp_path / "report.png").stat().st_size > 10_000
 
 
-def test_kernel_maps_of_the_report_are_one_at_the_centre_and_even(report):
+def test_kernel_maps_of_the_report_are_one_at_the_center_and_even(report):
     for name in ("axial", "mixed"):
         kernel = report.kernels[name]
         np.testing.assert_allclose(kernel[4, 4], 1, atol=1e-5)

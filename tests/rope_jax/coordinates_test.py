@@ -11,7 +11,7 @@ import rope_jax
 
 
 @given(train=st.integers(1, 16), test=st.integers(1, 40), extent=st.sampled_from([1.0, np.pi, 7.0]))
-def test_spacing_of_patch_centres_is_the_same_at_every_resolution(train, test, extent):
+def test_spacing_of_patch_centers_is_the_same_at_every_resolution(train, test, extent):
     grid = rope_jax.patch_grid((1, test), train_shape=(1, train), extent=extent)
     x = np.asarray(grid.positions[:, 0], np.float64)
     np.testing.assert_allclose(np.diff(x), 2 * extent / train, rtol=1e-5)
@@ -26,7 +26,7 @@ def test_linspace_is_the_papers_way_with_its_two_traps():
     for p0, p, ratio in ((14, 28, 0.963), (8, 16, 0.933)):
         spacing = [np.diff(x(size, p0, "linspace"))[0] for size in (p0, p)]
         np.testing.assert_allclose(spacing[1] / spacing[0], ratio, atol=5e-4)
-    # The first and the last column get the same rotation; patch centres avoid it.
+    # The first and the last column get the same rotation; patch centers avoid it.
     ends = x(14, 14, "linspace")[[0, -1]]
     assert abs(np.exp(1j * ends[0]) - np.exp(1j * ends[1])) < 1e-6
     ends = x(14, 14, "centers")[[0, -1]]
@@ -51,7 +51,7 @@ def test_a_clip_has_x_y_t_and_its_own_extent_in_time():
 @pytest.mark.parametrize(
     ("normalize", "widths"), [("separate", (3, 3)), ("max", (3, 1.5)), ("min", (6, 3))]
 )
-def test_sides_are_normalised_apart_or_together(normalize, widths):
+def test_sides_are_normalized_apart_or_together(normalize, widths):
     grid = rope_jax.patch_grid((2, 4), extent=1.5, normalize=normalize)
     x, y = np.asarray(grid.positions).T
     np.testing.assert_allclose((np.ptp(x) * 4 / 3, np.ptp(y) * 2), widths, rtol=1e-6)
@@ -84,7 +84,7 @@ def test_sphere_rules_integrate_polynomials(rule):
     assert north > 1.3, "north comes first"
 
 
-def test_healpix_has_equal_areas_distinct_centres_and_balance():
+def test_healpix_has_equal_areas_distinct_centers_and_balance():
     for sides in (1, 2, 4):
         grid = rope_jax.healpix_grid(sides)
         u = np.asarray(rope_jax.unit_vectors(grid.positions), np.float64)

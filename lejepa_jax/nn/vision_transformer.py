@@ -1,0 +1,645 @@
+"""Vision transformers: any image size, learned, sin-cos or pluggable positions, attention maps."""
+
+import functools
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
+
+import rope_jax
+from lejepa_jax.checks import check_choice
+from lejepa_jax.nn.layers import drop_path_ramp, drop_path_scales, gelu, layer_norm, patchify
+from lejepa_jax.statistics.reductions import AxisName
+
+Rotate = Callable[[Array], Array]
+
+# Positions that this encoder makes itself.
+_OWN_POSITIONS = ("learned", "sincos", "none")
+
+
+@dataclass(frozen=True)
+class ViTSize:
+    """Width of the tokens, number of blocks, heads, width of the hidden layer of the MLP."""
+
+    width: int
+    depth: int
+    num_heads: int
+    mlp_width: int
+
+
+VIT_SIZES = MappingProxyType(
+    {
+        "Ti": ViTSize(192, 12, 3, 768),
+        "S": ViTSize(384, 12, 6, 1536),
+        "B": ViTSize(768, 12, 12, 3072),
+        "L": ViTSize(1024, 24, 16, 4096),
+        "H": ViTSize(1280, 32, 16, 5120),
+        "g": ViTSize(1408, 40, 16, 6144),
+        "G": ViTSize(1664, 48, 16, 8192),
+    }
+)
+
+
+def sincos_table(
+    height: int, width: int, features: int, *, reference: tuple[int, int] | None = None
+) -> Float[Array, "{height} {width} {features}"]:
+    r"""Tabulate the fixed sine-cosine positions of a grid of patches.
+
+    Half of the features encode the row :math:`y`, half the column :math:`x`, each as
+    :math:`\sin(\omega_f y), \cos(\omega_f y)` with :math:`\omega_f = 10000^{-4f/D}` for
+    :math:`f = 0, \dots, D/4 - 1`. Positions are counted in patches of the reference grid: a grid of
+    another size is stretched over it, :math:`y_i = (i + \tfrac12) H_0 / H - \tfrac12`, as the
+    resizing of a learned table does. On the reference grid these are the published integers.
+
+    Args:
+        height: Rows of patches.
+        width: Columns of patches.
+        features: Width of the tokens.
+        reference: Rows and columns of the grid trained on; by default this grid.
+
+    Returns:
+        The table, in float32.
+
+    Raises:
+        ValueError: If `features` is not divisible by 4.
+
+    Examples:
+        >>> sincos_table(2, 2, 4)[1, 0].round(3)
+        Array([0.841, 0.54 , 0.   , 1.   ], dtype=float32)
+
+    References:
+        X. Chen, S. Xie, K. He, "An Empirical Study of Training Self-Supervised Vision
+        Transformers", arXiv 2104.02057, 2021, section 5.
+    """
+    if features % 4:
+        raise ValueError(f"width must be divisible by 4 for sin-cos positions, got {features}")
+    bands = features // 4
+    omega = 10000.0 ** -(jnp.arange(bands, dtype=jnp.float32) / bands)
+    halves = []
+    for count, whole in zip((height, width), reference or (height, width), strict=True):
+        places = (jnp.arange(count, dtype=jnp.float32) + 0.5) * (whole / count) - 0.5
+        angles = places[:, None] * omega[None]
+        halves.append(jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1))
+    shape = (height, width, features // 2)
+    rows = jnp.broadcast_to(halves[0][:, None], shape)
+    columns = jnp.broadcast_to(halves[1][None], shape)
+    return jnp.concatenate([rows, columns], -1)
+
+
+class Attention(nnx.Module):
+    """Multi-head self-attention; softmax in float32.
+
+    Args:
+        width: Width of the tokens.
+        num_heads: Number of heads.
+        qk_norm: Whether queries and keys are LayerNorm-ed head by head, before any rotation.
+        implementation: Passed to `jax.nn.dot_product_attention`: None or "xla", or "cudnn" for
+            flash attention on GPUs in bfloat16.
+        dtype: Type in which the matrix products compute.
+        rngs: Source of the initial parameters.
+
+    References:
+        A. Dosovitskiy et al., "An Image is Worth 16x16 Words", arXiv 2010.11929, 2020, appendix A.
+        M. Dehghani et al., "Scaling Vision Transformers to 22 Billion Parameters",
+        arXiv 2302.05442, 2023, section 2 (norm of queries and keys).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        *,
+        qk_norm: bool,
+        implementation: str | None,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        self.num_heads = num_heads
+        self.implementation = implementation
+        self.dtype = dtype
+        self.qkv = nnx.Linear(width, 3 * width, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
+        # Without offsets: softmax does not see one that all keys share.
+        head_norm = functools.partial(layer_norm, width // num_heads, use_bias=False, rngs=rngs)
+        self.query_norm = head_norm() if qk_norm else None
+        self.key_norm = head_norm() if qk_norm else None
+
+    def project(
+        self, x: Float[Array, "b n w"], rotate: Rotate | None = None
+    ) -> tuple[Float[Array, "b n h d"], Float[Array, "b n h d"], Float[Array, "b n h d"]]:
+        """Compute queries, keys and values; `rotate` acts on the first two, after their norm."""
+        # Split before heads are told apart: the gradient is one concatenation.
+        query, key, value = (
+            rearrange(part, "b n (h d) -> b n h d", h=self.num_heads)
+            for part in jnp.split(self.qkv(x), 3, axis=-1)
+        )
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        if rotate is not None:
+            query, key = rotate(query), rotate(key)
+        return query.astype(self.dtype), key.astype(self.dtype), value
+
+    def __call__(
+        self,
+        x: Float[Array, "b n w"],
+        *,
+        rotate: Rotate | None = None,
+        log_measure: Float[Array, " n"] | None = None,
+    ) -> Float[Array, "b n w"]:
+        """Attend from every token to every token, whose weights are given by `log_measure`."""
+        query, key, value = self.project(x, rotate)
+        mixed = rope_jax.attention(
+            query,
+            key,
+            value,
+            log_measure=log_measure,
+            implementation="cudnn" if self.implementation == "cudnn" else "xla",
+        )
+        return self.out(rearrange(mixed, "b n h d -> b n (h d)"))
+
+    def weights(
+        self,
+        x: Float[Array, "b n w"],
+        *,
+        rotate: Rotate | None = None,
+        log_measure: Float[Array, " n"] | None = None,
+    ) -> Float[Array, "b h n n"]:
+        """Compute the attention of each token (third axis) to each token (last axis)."""
+        query, key, _ = self.project(x, rotate)
+        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32)
+        scores = scores / math.sqrt(query.shape[-1])
+        if log_measure is not None:
+            scores = scores + log_measure[None, None, None]
+        return jax.nn.softmax(scores, -1)
+
+
+class Block(nnx.Module):
+    r"""Transformer block with the norms before: :math:`x + A(N x)`, then :math:`x + M(N x)`.
+
+    Args:
+        width: Width of the tokens.
+        num_heads: Number of heads.
+        mlp_width: Width of the hidden layer of the MLP.
+        qk_norm: Whether queries and keys are normalized.
+        layer_scale: Initial value of the learned gain of each branch's channels; None for no gain.
+        implementation: Of the attention.
+        dtype: Type in which the matrix products compute.
+        rngs: Source of the initial parameters.
+
+    References:
+        A. Dosovitskiy et al., "An Image is Worth 16x16 Words", arXiv 2010.11929, 2020, eq. 2, 3.
+        H. Touvron et al., "Going deeper with Image Transformers", arXiv 2103.17239, 2021, eq. 4
+        (LayerScale).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        mlp_width: int,
+        *,
+        qk_norm: bool,
+        layer_scale: float | None,
+        implementation: str | None,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        self.attention_norm = layer_norm(width, rngs=rngs)
+        self.attention = Attention(
+            width,
+            num_heads,
+            qk_norm=qk_norm,
+            implementation=implementation,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.mlp_norm = layer_norm(width, rngs=rngs)
+        self.expand = nnx.Linear(width, mlp_width, dtype=dtype, rngs=rngs)
+        self.contract = nnx.Linear(mlp_width, width, dtype=dtype, rngs=rngs)
+        self.layer_scales = (
+            None
+            if layer_scale is None
+            else nnx.List(nnx.Param(jnp.full(width, layer_scale, jnp.float32)) for _ in range(2))
+        )
+
+    def __call__(
+        self,
+        x: Float[Array, "b n w"],
+        *,
+        rotate: Rotate | None = None,
+        log_measure: Float[Array, " n"] | None = None,
+        scales: Float[Array, "b 2"] | None = None,
+    ) -> Float[Array, "b n w"]:
+        """Add both branches, each times its column of `scales` (stochastic depth)."""
+        mixed = self.attention(self.attention_norm(x), rotate=rotate, log_measure=log_measure)
+        x = self._add(x, mixed, 0, scales)
+        hidden = gelu(self.expand(self.mlp_norm(x)))
+        return self._add(x, self.contract(hidden), 1, scales)
+
+    def _add(self, x: Array, branch: Array, which: int, scales: Array | None) -> Array:
+        branch = branch.astype(x.dtype)
+        if self.layer_scales is not None:
+            branch = branch * self.layer_scales[which][...][None, None]
+        if scales is not None:
+            branch = branch * scales[:, which, None, None]
+        return x + branch
+
+
+class _Grid(NamedTuple):
+    """What the blocks need to know of the grid of patches."""
+
+    rotates: tuple[Rotate | None, ...]
+    log_measure: Array | None
+
+
+class ViT(nnx.Module):
+    r"""Vision transformer over images of any size that patches tile.
+
+    Tokens are ordered [class, registers, patches row by row]. Matrix products run in `dtype`; the
+    stream of tokens, norms and softmax stay float32, as under automatic mixed precision. Linear
+    maps start at variance 1 / fan-in with zero biases, so that any width starts alike.
+
+    `position` says where patches are:
+
+    - "learned": a table for the grid of `image_size`, and a row for the class token. For another
+      grid it is resized bicubically with half-pixel centers and no antialiasing, so that a smaller
+      crop samples the table instead of averaging it away.
+    - "sincos": `sincos_table`, stretched over the grid of `image_size`.
+    - "none".
+    - any other name of `rope_jax.ENCODINGS`, alone ("spherical") or called with options
+      ("liere(block_size=4)"): that encoding. A head whose channels are no multiple of 3 keeps the
+      remainder unrotated under "spherical" and "geope", and the table of "learned_absolute" has
+      the grid of `image_size`, unless the options say otherwise.
+    - a `rope_jax.Encoding`.
+
+    Encodings act on patches only: class and register tokens are neither rotated nor moved. What
+    they learn they learn in each block apart, or once if they add to the tokens; their tables are
+    made once per forward pass. They get the positions of `coordinates`.
+
+    Args:
+        width: Width of the tokens.
+        depth: Number of blocks.
+        num_heads: Heads of each block; must divide `width`.
+        mlp_width: Width of the hidden layer of the MLPs, 4 * `width` by default.
+        patch_size: Side of a patch in pixels.
+        image_size: Side of the images, or height and width, for whose grid positions are laid out.
+        in_channels: Channels of the images.
+        pooling: "cls" adds a class token and returns it; "mean" returns the mean of the patches.
+        num_registers: Further tokens that take part and are not returned.
+        position: See above.
+        share_positions: Whether all blocks share what a rotary encoding learns.
+        coordinates: Positions `(gh * gw, m)` of a grid of `gh` by `gw` patches for encodings; by
+            default `rope_jax.patch_grid`: columns and rows of the patches' centers, which fill
+            [-pi, pi] on the grid of `image_size` and keep its spacing on any other.
+        log_measure: Whether keys are weighted by the part of the image they stand for, see
+            `rope_jax.log_measure`: on other grids than that of `image_size`, class and register
+            tokens keep the share of the attention they had. Changes nothing on that grid, or where
+            there are no such tokens.
+        drop_path: Stochastic depth of the last block, rising linearly from 0.
+        layer_scale: Initial value of LayerScale, such as 1e-5; None for none.
+        qk_norm: Whether queries and keys are normalized.
+        remat: Whether the backward pass recomputes each block instead of keeping its activations.
+        attention_implementation: See `Attention`.
+        dtype: Type in which the matrix products compute.
+        axis_name: Ignored: nothing in this encoder looks across the batch. It is here so that all
+            encoders are made alike.
+        rngs: Source of the initial parameters.
+
+    Raises:
+        ValueError: If heads do not divide the width, patches do not tile `image_size`, `pooling` or
+            `position` is unknown, or `drop_path` is not in [0, 1).
+
+    Examples:
+        >>> def encode(images):
+        ...     encoder = ViT(width=16, depth=2, num_heads=2, patch_size=4, image_size=16,
+        ...                   rngs=nnx.Rngs(0))
+        ...     return encoder(images)
+        >>> jax.eval_shape(encode, jnp.ones((2, 8, 12, 3))).shape
+        (2, 16)
+
+    References:
+        A. Dosovitskiy et al., "An Image is Worth 16x16 Words", arXiv 2010.11929, 2020, table 1.
+        X. Zhai et al., "Scaling Vision Transformers", arXiv 2106.04560, 2021, table 2 (g, G).
+        T. Darcet et al., "Vision Transformers Need Registers", arXiv 2309.16588, 2023.
+        M. Caron et al., "Emerging Properties in Self-Supervised Vision Transformers",
+        arXiv 2104.14294, 2021 (positions resized for local crops, attention of the class token).
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        depth: int,
+        num_heads: int,
+        mlp_width: int | None = None,
+        patch_size: int = 16,
+        image_size: int | tuple[int, int] = 224,
+        in_channels: int = 3,
+        pooling: str = "cls",
+        num_registers: int = 0,
+        position: str | rope_jax.Encoding = "learned",
+        share_positions: bool = False,
+        coordinates: Callable[[int, int], Array] | None = None,
+        log_measure: bool = False,
+        drop_path: float = 0.0,
+        layer_scale: float | None = None,
+        qk_norm: bool = False,
+        remat: bool = False,
+        attention_implementation: str | None = None,
+        dtype: DTypeLike = jnp.float32,
+        axis_name: AxisName | None = None,
+        rngs: nnx.Rngs,
+    ):
+        if width % num_heads:
+            raise ValueError(f"width must be divisible by num_heads={num_heads}, got {width}")
+        check_choice("pooling", pooling, ("cls", "mean"))
+        height, breadth = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self.patch_size = patch_size
+        self.grid = self._grid("image_size", height, breadth)
+        if isinstance(position, str) and position not in _OWN_POSITIONS:
+            position = self._by_name(position, width // num_heads, num_heads)
+        self.in_channels = in_channels
+        self.features = width
+        self.num_prefix = (pooling == "cls") + num_registers
+        self.position = position
+        self.coordinates = coordinates
+        self.log_measure = log_measure
+        self.remat = remat
+        self.rates = drop_path_ramp(drop_path, depth)
+        token_init = nnx.initializers.normal(0.02)
+
+        def tokens(count: int) -> nnx.Param:
+            # Random, for tokens that start equal stay equal.
+            return nnx.Param(token_init(rngs.params(), (count, width), jnp.float32))
+
+        self.patch_embedding = nnx.Linear(
+            patch_size * patch_size * in_channels, width, dtype=dtype, rngs=rngs
+        )
+        self.cls_token = tokens(1) if pooling == "cls" else None
+        self.registers = tokens(num_registers) if num_registers else None
+        if position == "learned":
+            self.position_table = tokens((pooling == "cls") + math.prod(self.grid))
+        elif not isinstance(position, str):
+            shared = share_positions or position.embed is not None
+            self.position_sets = 1 if shared else depth
+            drawn = rope_jax.init_layers(position, rngs.params(), self.position_sets)
+            self.position_params = nnx.data(jax.tree.map(nnx.Param, drawn))
+        self.blocks = nnx.List(
+            Block(
+                width,
+                num_heads,
+                4 * width if mlp_width is None else mlp_width,
+                qk_norm=qk_norm,
+                layer_scale=layer_scale,
+                implementation=attention_implementation,
+                dtype=dtype,
+                rngs=rngs,
+            )
+            for _ in range(depth)
+        )
+        self.norm = layer_norm(width, rngs=rngs)
+
+    def _by_name(self, spec: str, head_dim: int, num_heads: int) -> rope_jax.Encoding:
+        try:
+            return rope_jax.encoding_by_name(
+                spec, head_dim, num_heads, grid=self.grid, remainder="pass"
+            )
+        except ValueError as error:
+            own = ", ".join(_OWN_POSITIONS)
+            raise ValueError(f"position must be {own}, or name an encoding; {error}") from None
+
+    def _grid(self, name: str, height: int, width: int) -> tuple[int, int]:
+        if height % self.patch_size or width % self.patch_size or not (height and width):
+            raise ValueError(
+                f"{name} must be a multiple of patch_size={self.patch_size} a side, "
+                f"got {height} x {width}"
+            )
+        return height // self.patch_size, width // self.patch_size
+
+    def _embed(self, images: Float[Array, "b h w c"]) -> tuple[Float[Array, "b n width"], _Grid]:
+        """Make the tokens, and what turns and weighs the queries and keys of this grid."""
+        if images.shape[-1] != self.in_channels:
+            raise ValueError(f"images must have {self.in_channels} channels, got {images.shape}")
+        grid = self._grid("images", *images.shape[1:3])
+        x = self.patch_embedding(patchify(images, self.patch_size)).astype(jnp.float32)
+        cls = None if self.cls_token is None else self.cls_token[...]
+        rotates: tuple[Rotate | None, ...] = (None,) * len(self.blocks)
+        if self.position == "learned":
+            table = self.position_table[...]
+            if cls is not None:
+                cls, table = cls + table[:1], table[1:]
+            table = table.reshape(*self.grid, self.features)
+            if grid != self.grid:
+                shape = (*grid, self.features)
+                table = jax.image.resize(table, shape, "cubic", antialias=False)
+            x = x + table[None]
+        elif self.position == "sincos":
+            x = x + sincos_table(*grid, self.features, reference=self.grid)[None]
+        x = rearrange(x, "b gh gw w -> b (gh gw) w")
+        if not isinstance(self.position, str):
+            added, rotates = self._encode(self.position, grid)
+            if added is not None:
+                x = x + added.astype(jnp.float32)[None]
+        prefix = [
+            jnp.broadcast_to(tokens[None], (x.shape[0], *tokens.shape))
+            for tokens in (cls, None if self.registers is None else self.registers[...])
+            if tokens is not None
+        ]
+        logs = None
+        # Where all weights are equal they cancel, and nothing needs to be added to the scores.
+        if self.log_measure and self.num_prefix and grid != self.grid:
+            logs = rope_jax.log_measure(
+                jnp.ones(math.prod(grid)),
+                num_prefix=self.num_prefix,
+                num_train=math.prod(self.grid),
+            )
+        return jnp.concatenate([*prefix, x], 1), _Grid(rotates, logs)
+
+    def _encode(
+        self, encoding: rope_jax.Encoding, grid: tuple[int, int]
+    ) -> tuple[Array | None, tuple[Rotate, ...]]:
+        params = jax.tree.map(
+            lambda leaf: leaf[...],
+            self.position_params,
+            is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
+        )
+        if self.coordinates is None:
+            positions = rope_jax.patch_grid(grid, train_shape=self.grid).positions
+        else:
+            positions = self.coordinates(*grid)
+        rotations = rope_jax.prepare_layers(encoding, params, positions, self.position_sets)
+        rotations = rotations * (len(self.blocks) // self.position_sets)
+
+        def rotate(rotation: Any, x: Array) -> Array:
+            prefix, patches = x[:, : self.num_prefix], x[:, self.num_prefix :]
+            # In float32, as the tables are: only the result is rounded.
+            turned = encoding.rotate(rotation, patches.astype(jnp.float32))
+            return jnp.concatenate([prefix, turned.astype(x.dtype)], 1)
+
+        added = None
+        if encoding.embed is not None:
+            first = jax.tree.map(lambda leaf: leaf[0], params)
+            added = encoding.embed(first, positions)
+        return added, tuple(functools.partial(rotate, rotation) for rotation in rotations)
+
+    def _layers(
+        self,
+        x: Float[Array, "b n width"],
+        grid: _Grid,
+        *,
+        train: bool = False,
+        keys: Key[Array, " b"] | None = None,
+    ) -> Iterator[Float[Array, "b n width"]]:
+        """Yield the tokens before the first block and after each."""
+        scales = None
+        if train and self.rates[-1] > 0:
+            # Column 2 i is the attention of block i, column 2 i + 1 its MLP.
+            scales = drop_path_scales(keys, [rate for rate in self.rates for _ in range(2)])
+        yield x
+        for index, block in enumerate(self.blocks):
+            pair = None if scales is None else scales[:, 2 * index : 2 * index + 2]
+            place = {"rotate": grid.rotates[index], "log_measure": grid.log_measure}
+            if self.remat:
+                graphdef, state = nnx.split(block)
+
+                def apply(
+                    state: Any, x: Array, pair: Array | None, graphdef=graphdef, place=place
+                ) -> Array:
+                    return nnx.merge(graphdef, state)(x, **place, scales=pair)
+
+                x = jax.checkpoint(apply)(state, x, pair)
+            else:
+                x = block(x, **place, scales=pair)
+            yield x
+
+    def _pool(self, x: Float[Array, "b n width"]) -> Float[Array, "b width"]:
+        x = self.norm(x)
+        return x[:, self.num_prefix :].mean(1) if self.cls_token is None else x[:, 0]
+
+    def __call__(
+        self,
+        images: Float[Array, "b h w c"],
+        *,
+        train: bool = False,
+        keys: Key[Array, " b"] | None = None,
+    ) -> Float[Array, "b d"]:
+        """Encode images.
+
+        Args:
+            images: Normalized images whose sides are multiples of `patch_size`.
+            train: Whether stochastic depth acts.
+            keys: One key an image, made from its index in the global batch. Needed to train with
+                `drop_path` above 0.
+
+        Returns:
+            The final-normed class token, or the mean of the final-normed patches, in float32.
+
+        Raises:
+            ValueError: If the images have another number of channels than `in_channels`, patches do
+                not tile them, or `keys` is missing.
+        """
+        layers = self._layers(*self._embed(images), train=train, keys=keys)
+        return self._pool(deque(layers, maxlen=1)[0])
+
+    def patch_features(self, images: Float[Array, "b h w c"]) -> Float[Array, "b gh gw d"]:
+        """Compute the final-normed patch tokens in their grid, for pictures of their components.
+
+        Args:
+            images: Normalized images whose sides are multiples of `patch_size`.
+
+        Returns:
+            One feature vector a patch, in float32.
+
+        Raises:
+            ValueError: As in a call.
+        """
+        patches = self.norm(deque(self._layers(*self._embed(images)), maxlen=1)[0])
+        grid = self._grid("images", *images.shape[1:3])
+        return patches[:, self.num_prefix :].reshape(images.shape[0], *grid, self.features)
+
+    def intermediate(
+        self, images: Float[Array, "b h w c"], *, num_layers: int = 2
+    ) -> Float[Array, "b d"]:
+        """Concatenate what a call would return after each of the last blocks.
+
+        The published linear probe reads the last two. The final norm is applied to each.
+
+        Args:
+            images: Normalized images whose sides are multiples of `patch_size`.
+            num_layers: How many of the last blocks.
+
+        Returns:
+            `num_layers` feature vectors an image, the last block's at the end, in float32.
+
+        Raises:
+            ValueError: If there are not so many blocks; else as in a call.
+
+        References:
+            M. Caron et al., "Emerging Properties in Self-Supervised Vision Transformers",
+            arXiv 2104.14294, 2021, appendix F.
+        """
+        if not 1 <= num_layers <= len(self.blocks):
+            raise ValueError(
+                f"num_layers must be between 1 and depth={len(self.blocks)}, got {num_layers}"
+            )
+        layers = deque(self._layers(*self._embed(images)), maxlen=num_layers)
+        return jnp.concatenate([self._pool(layer) for layer in layers], -1)
+
+    def attention_maps(self, images: Float[Array, "b h w c"]) -> Float[Array, "b heads n n"]:
+        """Compute the attention weights of the last block.
+
+        Args:
+            images: Normalized images whose sides are multiples of `patch_size`.
+
+        Returns:
+            For each head the weight that each token (third axis) gives to each token (last axis),
+            in float32; rows sum to 1. With a class token, `maps[:, :, 0, encoder.num_prefix:]`
+            reshaped to the grid is where it looks.
+
+        Raises:
+            ValueError: As in a call.
+        """
+        x, grid = self._embed(images)
+        before, _ = deque(self._layers(x, grid), maxlen=2)
+        block = self.blocks[-1]
+        return block.attention.weights(
+            block.attention_norm(before), rotate=grid.rotates[-1], log_measure=grid.log_measure
+        )
+
+
+def vit(size: str = "S", *, rngs: nnx.Rngs, **options: Any) -> ViT:
+    """Make a published vision transformer without its classifier.
+
+    Args:
+        size: A name in `VIT_SIZES`: Ti, S, B, L, H, g (1.0 B parameters) or G (1.8 B).
+        rngs: Source of the initial parameters.
+        **options: Further arguments of `ViT`, such as `patch_size`, `image_size`, `drop_path`.
+
+    Returns:
+        The encoder; its `features` is the width of what it returns.
+
+    Raises:
+        ValueError: If `size` is no such name.
+
+    Examples:
+        >>> nnx.eval_shape(lambda: vit("S", patch_size=8, rngs=nnx.Rngs(0))).grid
+        (28, 28)
+
+    References:
+        A. Dosovitskiy et al., "An Image is Worth 16x16 Words", arXiv 2010.11929, 2020, table 1.
+        H. Touvron et al., "Training data-efficient image transformers", arXiv 2012.12877, 2020,
+        table 1 (Ti, S).
+        X. Zhai et al., "Scaling Vision Transformers", arXiv 2106.04560, 2021, table 2 (g, G).
+    """
+    check_choice("size", size, tuple(VIT_SIZES))
+    preset = VIT_SIZES[size]
+    return ViT(**{**vars(preset), **options}, rngs=rngs)

@@ -1,0 +1,311 @@
+"""Random views of point clouds, and the damage by which robustness is measured.
+
+Everything random about a view is drawn from a key that depends on the seed, the cloud's global
+index and the view's number alone (make the keys with `lejepa_jax.augment.views.example_keys`), so that
+the same seed gives the same views however the batch is spread over devices. Clouds may be padded:
+what does not exist is never chosen, and views say by a mask which of their points exist.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
+
+from lejepa_jax.checks import check_choice, check_positive
+from pointcloud_jax.checks import check_points
+from pointcloud_jax.geometry import rotations
+
+
+class PointViews(NamedTuple):
+    """Views of clouds.
+
+    Attributes:
+        points: What is seen.
+        normals: None if the clouds have none.
+        mask: True for points that exist.
+        index: Which point of the cloud each one is.
+    """
+
+    points: Float[Array, "v b n 3"]
+    normals: Float[Array, "v b n 3"] | None
+    mask: Bool[Array, "v b n"]
+    index: Int[Array, "v b n"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PointViewSpec:
+    """What to draw for one kind of view, in the order of the attributes.
+
+    Attributes:
+        count: How many views of this kind.
+        num_points: Points of a view, chosen at random among those that are left.
+        occlusion: Probability that only what is seen from a random side stays (`visible_mask`).
+        crop: Range of the part of the points that stays, those nearest to a random one of them.
+        cut: Range of the part of the points that a plane in a random direction cuts off.
+        dropout: Range of the part of the points that is dropped at random.
+        rotation: "none", "axis" (about `up`, any angle) or "so3" (any rotation).
+        up: Axis of "axis".
+        tilt: Largest angle in radians of a small rotation about a random axis, after the other.
+        scale: Range of a factor.
+        shift: Largest shift along each axis.
+        jitter: Standard deviation of noise on every coordinate, cut off at three of them.
+
+    Raises:
+        ValueError: If a range is reversed or a value out of bounds.
+
+    Examples:
+        >>> PointViewSpec(count=2, num_points=256, rotation="so3", crop=(0.4, 1.0)).up
+        (0.0, 0.0, 1.0)
+    """
+
+    count: int
+    num_points: int
+    occlusion: float = 0.0
+    crop: tuple[float, float] = (1.0, 1.0)
+    cut: tuple[float, float] = (0.0, 0.0)
+    dropout: tuple[float, float] = (0.0, 0.0)
+    rotation: str = "none"
+    up: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    tilt: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    shift: float = 0.0
+    jitter: float = 0.0
+
+    def __post_init__(self):
+        check_positive("count", self.count)
+        check_positive("num_points", self.num_points)
+        check_choice("rotation", self.rotation, ("none", "axis", "so3"))
+        for name in ("crop", "cut", "dropout", "scale"):
+            low, high = getattr(self, name)
+            least, most = {"crop": (1e-6, 1), "scale": (1e-6, 1e6)}.get(name, (0, 0.999))
+            if not least <= low <= high <= most:
+                raise ValueError(
+                    f"{name} must be a range (low, high) within [{least}, {most}], got {low, high}"
+                )
+        for name, most in (("occlusion", 1), ("tilt", 3.1415927), ("shift", 1e6), ("jitter", 1e6)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be in [0, {most}], got {getattr(self, name)}")
+
+
+def make_point_views(
+    keys: Key[Array, " b"],
+    points: Float[Array, "b n 3"],
+    specs: Sequence[PointViewSpec],
+    *,
+    normals: Float[Array, "b n 3"] | None = None,
+    mask: Bool[Array, "b n"] | None = None,
+) -> tuple[PointViews, ...]:
+    """Draw random views of every cloud.
+
+    View `v` of cloud `i` is keyed by `fold_in(keys[i], v)`, where views are numbered through all of
+    `specs`: appending another specification changes none before it.
+
+    Args:
+        keys: One a cloud, from `lejepa_jax.augment.views.example_keys`.
+        points: The clouds, about the origin.
+        specs: What to draw; a tuple, if it is to be a static argument of `jit`.
+        normals: Unit normals, which turn with the points.
+        mask: True for points that exist.
+
+    Returns:
+        For each specification its views. Where fewer points are left than asked for, the rest is
+        masked and zero.
+
+    Raises:
+        ValueError: If `specs` is empty, `keys` has another length, and as `check_points`.
+
+    Examples:
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> specs = (PointViewSpec(2, 8, rotation="so3"), PointViewSpec(4, 4, crop=(0.3, 0.6)))
+        >>> draw = jax.jit(make_point_views, static_argnums=2)
+        >>> [views.points.shape for views in draw(keys, jnp.ones((2, 10, 3)), specs)]
+        [(2, 2, 8, 3), (4, 2, 4, 3)]
+    """
+    check_points("points", points, mask)
+    if not specs:
+        raise ValueError("specs must hold at least one PointViewSpec, got none")
+    if keys.shape != points.shape[:1]:
+        raise ValueError(f"keys must hold one key a cloud, {points.shape[:1]}, got {keys.shape}")
+    exists = jnp.ones(points.shape[:-1], bool) if mask is None else mask
+    outputs, first = [], 0
+    for spec in specs:
+        numbers = jnp.arange(first, first + spec.count)
+
+        def of_cloud(key, points, normals, exists, spec=spec, numbers=numbers):
+            def view(number):
+                return _view(jax.random.fold_in(key, number), points, normals, exists, spec)
+
+            return jax.vmap(view)(numbers)
+
+        outputs.append(jax.vmap(of_cloud, out_axes=1)(keys, points, normals, exists))
+        first += spec.count
+    return tuple(outputs)
+
+
+def crop_mask(
+    key: PRNGKeyArray,
+    points: Float[Array, "n 3"],
+    keep: Float[Array, ""] | float,
+    *,
+    mask: Bool[Array, " n"] | None = None,
+) -> Bool[Array, " n"]:
+    """Keep the part of the points that is nearest to a random one of them.
+
+    Args:
+        key: Random key.
+        points: One cloud.
+        keep: Part that stays, rounded up to whole points.
+        mask: True for points that exist.
+
+    Returns:
+        True for points that stay.
+
+    Examples:
+        >>> line = jnp.arange(10.0)[:, None] * jnp.ones((1, 3))
+        >>> int(crop_mask(jax.random.key(0), line, 0.3).sum())
+        3
+    """
+    exists = jnp.ones(points.shape[:-1], bool) if mask is None else mask
+    seed = points[jnp.argmax(jnp.where(exists, jax.random.uniform(key, exists.shape), -1))]
+    return _smallest(jnp.square(points - seed[None, :]).sum(-1), keep, exists)
+
+
+def cut_mask(
+    key: PRNGKeyArray,
+    points: Float[Array, "n 3"],
+    part: Float[Array, ""] | float,
+    *,
+    mask: Bool[Array, " n"] | None = None,
+) -> Bool[Array, " n"]:
+    """Cut a part of the points off by a plane in a random direction.
+
+    Args:
+        key: Random key.
+        points: One cloud.
+        part: Part that goes, rounded down to whole points.
+        mask: True for points that exist.
+
+    Returns:
+        True for points that stay.
+
+    Examples:
+        >>> line = jnp.arange(10.0)[:, None] * jnp.ones((1, 3))
+        >>> int(cut_mask(jax.random.key(0), line, 0.3).sum())
+        7
+    """
+    exists = jnp.ones(points.shape[:-1], bool) if mask is None else mask
+    direction = jax.random.normal(key, (3,))
+    return _smallest((points * direction[None, :]).sum(-1), 1 - part, exists)
+
+
+def visible_mask(
+    points: Float[Array, "n 3"],
+    direction: Float[Array, "3"],
+    *,
+    cells: int = 12,
+    thickness: float = 0.15,
+    mask: Bool[Array, " n"] | None = None,
+) -> Bool[Array, " n"]:
+    """Keep the points that are seen from far away in a direction.
+
+    The cloud's shadow is divided into square cells; in each, what lies deeper than the point in
+    front by more than a part of the cloud's extent is hidden, as in the image of a depth camera.
+
+    Args:
+        points: One cloud.
+        direction: From the cloud to the eye, of any length but zero.
+        cells: Cells along each side of the shadow.
+        thickness: How far behind the front points still count as seen, in extents of the cloud.
+        mask: True for points that exist.
+
+    Returns:
+        True for points that are seen.
+
+    Examples:
+        >>> pair = jnp.array([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]])
+        >>> visible_mask(pair, jnp.array([0.0, 0.0, 1.0]))
+        Array([ True, False], dtype=bool)
+    """
+    exists = jnp.ones(points.shape[:-1], bool) if mask is None else mask
+    forward = direction / jnp.linalg.norm(direction)
+    # The axis along which the direction is shortest is never parallel to it.
+    helper = jax.nn.one_hot(jnp.argmin(jnp.abs(forward)), 3)
+    across = jnp.cross(forward, helper)
+    across = across / jnp.linalg.norm(across)
+    axes = jnp.stack([across, jnp.cross(forward, across), forward])
+    seen = jnp.matmul(points, axes.T, precision=jax.lax.Precision.HIGHEST)
+    low = jnp.where(exists[:, None], seen, jnp.inf).min(0)
+    high = jnp.where(exists[:, None], seen, -jnp.inf).max(0)
+    extent = jnp.where(exists.any(), (high - low).max(), 1)
+    extent = jnp.where(extent > 0, extent, 1)
+    low = jnp.where(exists.any(), low, 0)
+    cell = jnp.clip((seen[:, :2] - low[None, :2]) / extent * cells, 0, cells - 1).astype(jnp.int32)
+    depth = jnp.where(exists, seen[:, 2], -jnp.inf)
+    number = cell[:, 0] * cells + cell[:, 1]
+    front = jax.ops.segment_max(depth, number, num_segments=cells * cells)
+    return exists & (depth >= front[number] - thickness * extent)
+
+
+def _smallest(values: jax.Array, part: jax.Array | float, exists: jax.Array) -> jax.Array:
+    """Mark the smallest values: `part` of those that exist, at least one."""
+    count = exists.sum(dtype=jnp.float32)
+    # Rounding may leave 0.3 * 10 just above 3.
+    kept = jnp.maximum(jnp.ceil(part * count - 1e-4), 1)
+    order = jnp.argsort(jnp.where(exists, values, jnp.inf))
+    rank = jnp.zeros(values.shape, jnp.int32).at[order].set(jnp.arange(values.shape[0]))
+    return exists & (rank < kept.astype(jnp.int32))
+
+
+def _view(key, points, normals, exists, spec: PointViewSpec) -> PointViews:
+    """One view of one cloud. Every key is always split: an option changes nothing but itself."""
+    names: list[str] = ["seen", "side", "crop", "crop_part", "cut", "cut_part", "drop_part"]
+    names += ["choice", "rotation", "tilt", "scale", "shift", "jitter"]
+    keys = dict(zip(names, jax.random.split(key, len(names)), strict=True))
+
+    def between(name: str, limits: tuple[float, float]) -> jax.Array:
+        low, high = limits
+        return low + (high - low) * jax.random.uniform(keys[name])
+
+    points = jnp.where(exists[:, None], points.astype(jnp.float32), 0)
+    left = exists
+    if spec.occlusion > 0:
+        seen = visible_mask(points, jax.random.normal(keys["side"], (3,)), mask=left)
+        left = jnp.where(jax.random.uniform(keys["seen"]) < spec.occlusion, seen, left)
+    if spec.crop != (1.0, 1.0):
+        left = crop_mask(keys["crop"], points, between("crop_part", spec.crop), mask=left)
+    if spec.cut != (0.0, 0.0):
+        left = cut_mask(keys["cut"], points, between("cut_part", spec.cut), mask=left)
+    # A random order of what is left; the first are the view, less those that are dropped.
+    order = jnp.argsort(jnp.where(left, jax.random.uniform(keys["choice"], left.shape), 2.0))
+    kept = left.sum(dtype=jnp.float32) * (1 - between("drop_part", spec.dropout))
+    total = min(spec.num_points, points.shape[0])
+    chosen = order[:total]
+    rank = jnp.arange(total, dtype=jnp.float32)
+    mask = left[chosen] & (rank < jnp.maximum(jnp.ceil(kept - 1e-4), 1))
+
+    turn = jnp.eye(3)
+    if spec.rotation == "axis":
+        turn = rotations.random_rotation_about(keys["rotation"], jnp.array(spec.up))
+    elif spec.rotation == "so3":
+        turn = rotations.random_rotation(keys["rotation"])
+    if spec.tilt > 0:
+        small = rotations.random_small_rotation(keys["tilt"], spec.tilt)
+        turn = jnp.matmul(small, turn, precision=jax.lax.Precision.HIGHEST)
+
+    def place(vectors: jax.Array) -> jax.Array:
+        vectors = jnp.where(mask[:, None], vectors, 0)
+        return jnp.pad(vectors, [(0, spec.num_points - total), (0, 0)])
+
+    view = rotations.rotate(points[chosen], turn) * between("scale", spec.scale)
+    view = view + spec.shift * jax.random.uniform(keys["shift"], (1, 3), minval=-1, maxval=1)
+    if spec.jitter > 0:
+        noise = jax.random.normal(keys["jitter"], view.shape)
+        view = view + spec.jitter * jnp.clip(noise, -3, 3)
+    if normals is not None:
+        normals = place(rotations.rotate(normals.astype(jnp.float32)[chosen], turn))
+    padding = (0, spec.num_points - total)
+    index = jnp.pad(jnp.where(mask, chosen, 0), padding).astype(jnp.int32)
+    return PointViews(place(view), normals, jnp.pad(mask, padding), index)

@@ -1,0 +1,1 @@
+"""Local descriptors: dot products with neighbors."""

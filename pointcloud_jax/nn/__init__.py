@@ -1,0 +1,1 @@
+"""Networks on clouds, as Flax NNX modules."""

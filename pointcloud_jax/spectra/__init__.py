@@ -1,0 +1,1 @@
+"""Spectra of clouds: direction-aware, by degree, and of pairs."""

@@ -1,0 +1,194 @@
+"""LeJEPA pretraining on clouds, as a task of the training loop."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
+
+from lejepa_jax.checks import check_choice, check_positive
+from lejepa_jax.data.loading import Splits
+from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.tasks.joint_embedding import Modality, ObjectiveConfig, joint_embedding
+from lejepa_jax.training.task import Batch, Task
+from pointcloud_jax.augment.views import PointViews, PointViewSpec, make_point_views
+from pointcloud_jax.data import loading as data
+from pointcloud_jax.render import render_clouds
+from pointcloud_jax.spectra.fourier import degree_spectrum
+from pointcloud_jax.tasks.cloud_classification import check_float32
+from pointcloud_jax.tasks.supervised import PROTOCOL_NAMES, see
+
+# The descriptor that a learned one has to beat: 9 degrees, 31 radii.
+_MAX_DEGREE, _RADII = 8, np.linspace(0, 12, 31)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CloudPretrainingConfig(ObjectiveConfig):
+    """What to pretrain on clouds, and how.
+
+    Attributes:
+        encoder: Makes an encoder from `axis_name` and `rngs`, such as `DiPVNet` or `DGCNN`.
+        views: What views to make; the global ones first.
+        stored_points: Points kept of each cloud.
+        normals: Whether the encoder gets normals.
+        eval_points: Points of the clouds that the probes see.
+        eval_rotations: How clouds are turned for the probes, "none", "axis" or "so3": probes are
+            fitted under the first and scored under each.
+
+    Raises:
+        ValueError: For a value out of range, or more global views than views.
+    """
+
+    evaluation_only: ClassVar[frozenset[str]] = ObjectiveConfig.evaluation_only | {
+        "eval_points",
+        "eval_rotations",
+    }
+
+    encoder: Callable[..., Any]
+    views: tuple[PointViewSpec, ...]
+    stored_points: int
+    normals: bool = False
+    eval_points: int = 1024
+    eval_rotations: tuple[str, ...] = ("axis", "so3")
+    eval_batch_size: int = 60
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_positive("stored_points", self.stored_points)
+        check_positive("eval_points", self.eval_points)
+        for rotation in self.eval_rotations:
+            check_choice("eval_rotations", rotation, tuple(PROTOCOL_NAMES))
+        if not self.eval_rotations:
+            raise ValueError("eval_rotations must name at least one rotation, got none")
+        num_views = sum(spec.count for spec in self.views)
+        if self.num_global > num_views:
+            raise ValueError(
+                f"num_global must be between 1 and {num_views} views, got {self.num_global}"
+            )
+
+    def load(
+        self,
+        name: str,
+        *,
+        data_dir: str | None = None,
+        holdout: Literal["test", "validation"] = "test",
+        max_bad_records: int = 0,
+    ) -> Splits:
+        """Load clouds, those without a class too; see `pointcloud_jax.data.loading.load`."""
+        return data.load(
+            name,
+            num_points=self.stored_points,
+            normals=self.normals,
+            data_dir=data_dir,
+            holdout=holdout,
+            max_bad_records=max_bad_records,
+        )
+
+    def build(
+        self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
+    ) -> Task:
+        """Make the task; see `cloud_pretraining`."""
+        del splits
+        return cloud_pretraining(self, dtype=dtype, axis_name=axis_name)
+
+
+class CloudEncoder(nnx.Module):
+    """An encoder of clouds that is called with views of them.
+
+    Args:
+        encoder: A module with `features`, such as `DiPVNet`.
+        normals: Whether it gets normals.
+    """
+
+    def __init__(self, encoder: Any, *, normals: bool):
+        self.encoder = encoder
+        self.normals = normals
+        self.features = encoder.features
+
+    def __call__(
+        self, views: PointViews, *, train: bool = False, keys: Key[Array, " b"] | None = None
+    ) -> Float[Array, "b d"]:
+        """Encode views, of which there may be several of each cloud, all in one axis."""
+        normals = views.normals if self.normals else None
+        return self.encoder(views.points, normals=normals, mask=views.mask, train=train, keys=keys)
+
+
+def cloud_pretraining(
+    config: CloudPretrainingConfig,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    axis_name: AxisName | None = None,
+) -> Task:
+    """Make the task of LeJEPA pretraining on clouds; see `joint_embedding`.
+
+    With views that are rotated anyhow a plain encoder has to learn what an invariant one is made
+    with. The probes are also scored on clouds that are turned in ways the labeled ones were not;
+    they have to beat the degree-resolved spectrum of the raw points, which is invariant by itself.
+
+    Args:
+        config: What to pretrain.
+        dtype: Must be float32, as for `classification`.
+        axis_name: Mapped axis over which batches are spread; None where the compiler spreads them.
+
+    Returns:
+        The task. Batches are those of `CloudSource`.
+
+    Raises:
+        ValueError: For another `dtype`.
+
+    Examples:
+        >>> from functools import partial
+        >>> from pointcloud_jax.nn.dgcnn import DGCNN
+        >>> config = CloudPretrainingConfig(
+        ...     encoder=partial(DGCNN, (4,), embedding=4, k=3), views=(PointViewSpec(2, 6),),
+        ...     num_global=2, embedding_features=4, hidden_features=8, stored_points=8,
+        ... )
+        >>> task = cloud_pretraining(config)
+        >>> batch = {"points": jnp.ones((3, 8, 3)), "index": jnp.arange(3)}
+        >>> params, state = jax.eval_shape(task.init, jax.random.key(0))
+        >>> jax.eval_shape(task.encode, params, state, jax.random.key(1), batch)[0].shape
+        (3, 2, 8)
+    """
+    check_float32(dtype)
+
+    def views(keys: jax.Array, batch: Batch) -> tuple[PointViews, ...]:
+        normals, exists = batch.get("normals"), batch.get("exists")
+        return make_point_views(keys, batch["points"], config.views, normals=normals, mask=exists)
+
+    def seen(rotation: str) -> Callable[[Batch], PointViews]:
+        spec = PointViewSpec(1, config.eval_points, up=config.views[0].up)
+
+        def turned(batch: Batch) -> PointViews:
+            # One draw for all: what is seen of a cloud depends on its index alone.
+            shown, _ = see(jax.random.key(0), batch, jnp.int32(0), spec, rotation)
+            return jax.tree.map(lambda x: x[0], shown)
+
+        return turned
+
+    def spectrum(batch: Batch) -> jax.Array:
+        mask = batch.get("exists")
+        power = degree_spectrum(batch["points"], _RADII, max_degree=_MAX_DEGREE, mask=mask)
+        return jnp.log(power.reshape(power.shape[0], -1) + 1e-4)
+
+    def pictures(source: Any, index: np.ndarray) -> np.ndarray:
+        batch = source.gather(index)
+        return render_clouds(batch["points"], mask=batch.get("exists"))
+
+    modality = Modality(
+        views=views,
+        seen={PROTOCOL_NAMES[rotation]: seen(rotation) for rotation in config.eval_rotations},
+        raw=spectrum,
+        raw_name="degree spectrum",
+        pictures=pictures,
+    )
+
+    def encoder(*, dtype: DTypeLike, **options: Any) -> CloudEncoder:
+        del dtype
+        return CloudEncoder(config.encoder(**options), normals=config.normals)
+
+    return joint_embedding(config, modality, encoder, dtype=dtype, axis_name=axis_name)
