@@ -33,7 +33,7 @@ RECIPE = Recipe(
         trade_off=0.02,
         num_slices=256,
         eval_size=12,
-        neighbors=10,
+        knn_k=10,
     ),
     steps=800,
     global_batch_size=128,

@@ -32,7 +32,7 @@ RECIPE = Recipe(
         num_slices=256,
         stored_points=192,
         eval_points=96,
-        neighbors=10,
+        knn_k=10,
     ),
     steps=1600,
     global_batch_size=32,

@@ -55,7 +55,7 @@ class ObjectiveConfig:
         quadrature: `folded`, 17 knots on [0, 3]; `paper`, Algorithm 1's 17 knots on [-5, 5].
         pool_views: Test all views as one sample.
         eval_batch_size: Examples at a time in evaluation.
-        neighbors: Neighbors that vote in the k-NN probe.
+        knn_k: Neighbors that vote in the k-NN probe.
         max_probe_examples: Training examples the probes fit; None for all.
 
     Raises:
@@ -63,7 +63,7 @@ class ObjectiveConfig:
     """
 
     evaluation_only: ClassVar[frozenset[str]] = frozenset(
-        {"eval_batch_size", "neighbors", "max_probe_examples"}
+        {"eval_batch_size", "knn_k", "max_probe_examples"}
     )
 
     num_global: int
@@ -77,7 +77,7 @@ class ObjectiveConfig:
     quadrature: Literal["folded", "paper"] = "folded"
     pool_views: bool = False
     eval_batch_size: int = 500
-    neighbors: int = 20
+    knn_k: int = 20
     max_probe_examples: int | None = 50_000
 
     def __post_init__(self):
@@ -86,7 +86,7 @@ class ObjectiveConfig:
         check_trade_off(self.trade_off, self.weighting)
         for name in ("num_global", "embedding_features", "hidden_features", "num_slices"):
             check_positive(name, getattr(self, name))
-        for name in ("eval_batch_size", "neighbors"):
+        for name in ("eval_batch_size", "knn_k"):
             check_positive(name, getattr(self, name))
         if self.projector_layers < 0:
             raise ValueError(f"projector_layers must not be negative, got {self.projector_layers}")
@@ -280,7 +280,7 @@ def joint_embedding(
 
             def probe(fit_on: np.ndarray, score_on: np.ndarray, true: np.ndarray):
                 sets = fit_on[known], labels[known], score_on[true >= 0], true[true >= 0]
-                classes, k = splits.train.num_classes, config.neighbors
+                classes, k = splits.train.num_classes, config.knn_k
                 return probe_suite(probe_key, *sets, num_classes=classes, k=k)
 
             for condition in seen:

@@ -1,0 +1,127 @@
+"""A Flax NNX module as pure functions of its parameters and its state."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+from jaxtyping import PRNGKeyArray, PyTree
+
+# Layers of Flax whose weights are matrices; what they call them.
+_WEIGHTS = {
+    nnx.Linear: ("kernel",),
+    nnx.LinearGeneral: ("kernel",),
+    nnx.Einsum: ("kernel",),
+    nnx.Conv: ("kernel",),
+    nnx.ConvTranspose: ("kernel",),
+    nnx.Embed: ("embedding",),
+}
+
+
+class Variables(NamedTuple):
+    """What a model consists of.
+
+    Attributes:
+        params: What the optimizer changes, a pytree of dictionaries.
+        state: What a forward pass changes (statistics of BatchNorm), a dictionary of others.
+    """
+
+    params: Any
+    state: Any
+
+
+class Network(NamedTuple):
+    """A module as pure functions.
+
+    Attributes:
+        init: Makes the variables from a key.
+        merge: Makes the module from `(params, state)`.
+        state_of: Gives the state of a module after a forward pass; with the name of an attribute,
+            that part of the state alone.
+        kinds: What each parameter is, a pytree like the parameters: `weight` for what multiplies
+            activations (it decays, and is sharded if it is large), `other` for biases, gains,
+            positions and tokens.
+    """
+
+    init: Callable[[PRNGKeyArray], Variables]
+    merge: Callable[[Any, Any], Any]
+    state_of: Callable[..., dict[str, Any]]
+    kinds: PyTree
+
+
+def network(make: Callable[[PRNGKeyArray], Any]) -> Network:
+    """Make pure functions of a module.
+
+    Args:
+        make: Makes the module from a key; called once without computing anything, and once in
+            every `init`.
+
+    Returns:
+        The functions.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> net = network(lambda key: nnx.Linear(2, 3, rngs=nnx.Rngs(key)))
+        >>> params, state = net.init(jax.random.key(0))
+        >>> net.merge(params, state)(jnp.ones(2)).shape, net.kinds
+        ((3,), {'bias': 'other', 'kernel': 'weight'})
+    """
+    abstract = nnx.eval_shape(lambda: make(jax.random.key(0)))
+    graph, shapes, _ = nnx.split(abstract, nnx.Param, ...)
+
+    def init(key: PRNGKeyArray) -> Variables:
+        _, params, state = nnx.split(make(key), nnx.Param, ...)
+        return Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(state))
+
+    def merge(params: Any, state: Any) -> Any:
+        # Without the copy, BatchNorm would write into arrays of an outer trace.
+        return nnx.merge(graph, params, state, copy=True)
+
+    def state_of(module: Any, part: str | None = None) -> dict[str, Any]:
+        state = nnx.to_pure_dict(nnx.split(module, nnx.Param, ...)[2])
+        return state if part is None else {k: v for k, v in state.items() if k == part}
+
+    weights = _weight_paths(abstract)
+    kinds = jax.tree_util.tree_map_with_path(
+        lambda path, _: "weight" if _keys(path) in weights else "other", nnx.to_pure_dict(shapes)
+    )
+    return Network(init, merge, state_of, kinds)
+
+
+def _keys(path: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(getattr(entry, "key", getattr(entry, "idx", None)) for entry in path)
+
+
+def _weight_paths(module: Any) -> set[tuple[Any, ...]]:
+    """Paths of the parameters that are weights: by the layer they belong to, or as declared."""
+    found = set()
+    for path, node in nnx.iter_graph(module):
+        for layer, names in _WEIGHTS.items():
+            if isinstance(node, layer):
+                found |= {(*path, name) for name in names}
+        if isinstance(node, nnx.Param) and node.get_metadata().get("kind") == "weight":
+            found.add(tuple(path))
+    return found
+
+
+def merge_states(state: Mapping[str, Any], *changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Put changed parts of a state in their places.
+
+    Args:
+        state: The whole state, nested dictionaries.
+        changes: Parts of it, of the same layout.
+
+    Returns:
+        The new state.
+
+    Examples:
+        >>> merge_states({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}})
+        {'a': {'x': 1, 'y': 3}}
+    """
+    new = dict(state)
+    for change in changes:
+        for name, value in change.items():
+            old = new.get(name)
+            nested = isinstance(old, Mapping) and isinstance(value, Mapping)
+            new[name] = merge_states(old, value) if nested else value
+    return new
