@@ -51,7 +51,8 @@ def encoding_by_name(
         The encoding.
 
     Raises:
-        ValueError: If there is no such name or option, or the encoding refuses a value.
+        ValueError: If the text is no choice (:func:`parse_choice`), there is no such name or
+            option, or the encoding refuses a value.
 
     Examples:
         >>> import jax
@@ -63,7 +64,7 @@ def encoding_by_name(
             ...
         ValueError: encoding must be one of none, learned_absolute, ..., got 'mixt'
     """
-    name, options = _parse(spec)
+    name, options = parse_choice(spec)
     if name not in ENCODINGS:
         raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got {spec!r}")
     make = ENCODINGS[name]
@@ -80,15 +81,38 @@ def encoding_by_name(
     return make(head_dim, num_heads, num_axes=num_axes, **(suited | options))
 
 
-def _parse(spec: str) -> tuple[str, dict[str, Any]]:
-    """Split ``name(option=literal, ...)``; what is no such text comes back as a name unknown."""
+def parse_choice(text: str) -> tuple[str, dict[str, Any]]:
+    """Split a choice on a command line, ``name`` or ``name(option=value, ...)``.
+
+    Values are Python literals; nothing is evaluated. ``name`` and ``name()`` are the same choice.
+
+    Args:
+        text: The choice.
+
+    Returns:
+        The name and its options.
+
+    Raises:
+        ValueError: If the text has another form.
+
+    Examples:
+        >>> parse_choice("liere(block_size=4, layout='adjacent')")
+        ('liere', {'block_size': 4, 'layout': 'adjacent'})
+        >>> parse_choice("none()")
+        ('none', {})
+    """
     try:
-        tree = ast.parse(spec.strip(), mode="eval").body
+        tree = ast.parse(text.strip(), mode="eval").body
         if isinstance(tree, ast.Name):
             return tree.id, {}
-        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and not tree.args:
+        if (
+            isinstance(tree, ast.Call)
+            and isinstance(tree.func, ast.Name)
+            and not tree.args
+            and all(word.arg for word in tree.keywords)
+        ):
             options = {str(word.arg): ast.literal_eval(word.value) for word in tree.keywords}
             return tree.func.id, options
-    except (SyntaxError, ValueError):
-        pass
-    return spec, {}
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        pass  # all that the parser raises on text that is no such expression
+    raise ValueError(f"wanted a name or name(option=literal, ...), got {text!r}")
