@@ -46,7 +46,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PRNGKeyArray
 
-from lejepa_jax.data.loading import Splits, batches
+from lejepa_jax.data.batches import batches
+from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.training.checkpoints import Checkpoints
 from lejepa_jax.training.microbatch import microbatched_value_and_grad

@@ -28,7 +28,7 @@ import train
 from benchmarks.timing import machine
 from lejepa_jax import lejepa_loss, unit_directions
 from lejepa_jax.augment import CIFAR_MEAN, CIFAR_STD
-from lejepa_jax.data import loading as data
+from lejepa_jax import data
 from lejepa_jax.nn import ViT, vit
 from lejepa_jax.objectives import sigreg
 from recipes import recipes

@@ -1,29 +1,34 @@
 """Data sets: sources with random access, readers by name, splits and batches."""
 
-from lejepa_jax.data.loading import (
-    BadRecord,
-    Batch,
-    ImageSource,
-    Source,
-    Splits,
-    batches,
-    epoch_order,
-    eval_batches,
-    from_arrays,
-    load,
-    stratified_split,
-)
+from lejepa_jax.data.arrays import DecodedImages, from_arrays
+from lejepa_jax.data.batches import batches, epoch_order, eval_batches
+from lejepa_jax.data.encoded import EncodedImages
+from lejepa_jax.data.loading import READERS, load
+from lejepa_jax.data.reading import DataOptions, Reader, Request
+from lejepa_jax.data.records import BadRecord, Ledger, TooManyBadRecords
+from lejepa_jax.data.source import Batch, ImageSource, Source
+from lejepa_jax.data.splits import Parts, Splits, hold_out, stratified_split
 
 __all__ = [
+    "READERS",
     "BadRecord",
     "Batch",
+    "DataOptions",
+    "DecodedImages",
+    "EncodedImages",
     "ImageSource",
+    "Ledger",
+    "Parts",
+    "Reader",
+    "Request",
     "Source",
     "Splits",
+    "TooManyBadRecords",
     "batches",
     "epoch_order",
     "eval_batches",
     "from_arrays",
+    "hold_out",
     "load",
     "stratified_split",
 ]

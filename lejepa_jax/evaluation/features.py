@@ -8,7 +8,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Int, Int64
 
-from lejepa_jax.data.loading import Source, eval_batches
+from lejepa_jax.data.batches import eval_batches
+from lejepa_jax.data.source import Source
 
 #: Puts a NumPy batch, which every process holds, on the devices.
 ShardBatch = Callable[[Mapping[str, np.ndarray]], Mapping[str, Array]]
@@ -54,7 +55,7 @@ def map_examples(
         ValueError: If no example can be read.
 
     Examples:
-        >>> from lejepa_jax.data.loading import from_arrays
+        >>> from lejepa_jax.data.arrays import from_arrays
         >>> source = from_arrays(np.full((5, 2, 2), 7, np.uint8), np.array([0, 1, 0, 1, 1]))
         >>> def brightest(batch):
         ...     return batch["image"].max((1, 2, 3))

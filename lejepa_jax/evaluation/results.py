@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from jaxtyping import PRNGKeyArray
 
-from lejepa_jax.data.loading import Splits
+from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.features import ShardBatch
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 from lejepa_jax.augment.views import ViewSpec, eval_view, example_keys, make_views
 from lejepa_jax.checks import check_positive
 from lejepa_jax.data import loading as data
-from lejepa_jax.data.loading import Splits, eval_batches
+from lejepa_jax.data.batches import eval_batches
+from lejepa_jax.data.splits import Splits
 from lejepa_jax.report.page import assemble_results, results_table, write_report
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.training.task import Batch, Evaluation, Task, Variables, fetch

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from lejepa_jax.augment.views import ViewSpec, eval_view, make_views
 from lejepa_jax.checks import check_positive
 from lejepa_jax.data import loading as data
-from lejepa_jax.data.loading import Splits
+from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.tasks.joint_embedding import Modality, ObjectiveConfig, joint_embedding
 from lejepa_jax.training.task import Batch, Task

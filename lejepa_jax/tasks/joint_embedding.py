@@ -19,7 +19,9 @@ from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from lejepa_jax.augment.views import example_keys
 from lejepa_jax.checks import check_choice, check_positive
-from lejepa_jax.data.loading import Source, Splits, eval_batches
+from lejepa_jax.data.batches import eval_batches
+from lejepa_jax.data.source import Source
+from lejepa_jax.data.splits import Splits
 from lejepa_jax.diagnostics.spectrum import feature_std, rankme
 from lejepa_jax.evaluation.probes import probe_suite
 from lejepa_jax.nn.projector import Projector

@@ -10,7 +10,7 @@ from jax.experimental import multihost_utils
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lejepa_jax.data.loading import Splits
+from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
 
 #: Arrays of one batch by name, examples first.

@@ -18,7 +18,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Int32
 
 from lejepa_jax.checks import check_positive
-from lejepa_jax.data.loading import BadRecord, Batch, Source, Splits, stratified_split
+from lejepa_jax.data.records import BadRecord
+from lejepa_jax.data.source import Batch, Source
+from lejepa_jax.data.splits import Splits, stratified_split
 from pointcloud_jax.data.shapes import FAMILIES, num_parts, shape_dataset
 
 _MODELNET_H5, _MODELNET_TEXT = "modelnet40_ply_hdf5_2048", "modelnet40_normal_resampled"

@@ -14,7 +14,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from lejepa_jax.augment.views import example_keys
-from lejepa_jax.data.loading import Splits, eval_batches
+from lejepa_jax.data.batches import eval_batches
+from lejepa_jax.data.splits import Splits
 from lejepa_jax.report.page import assemble_results, results_table, write_report
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.training.task import Batch, Evaluation, Task, Variables

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from lejepa_jax.checks import check_choice, check_positive
-from lejepa_jax.data.loading import Splits
+from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.tasks.joint_embedding import Modality, ObjectiveConfig, joint_embedding
 from lejepa_jax.training.task import Batch, Task

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from lejepa_jax.augment.views import example_keys
 from lejepa_jax.checks import check_positive
-from lejepa_jax.data.loading import Splits
+from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.training.task import Batch, Variables
 from pointcloud_jax.augment.views import PointViews, PointViewSpec, make_point_views

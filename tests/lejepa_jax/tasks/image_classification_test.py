@@ -13,7 +13,8 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from lejepa_jax.augment.views import ViewSpec
-from lejepa_jax.data.loading import Splits, from_arrays
+from lejepa_jax.data.arrays import from_arrays
+from lejepa_jax.data.splits import Splits
 from lejepa_jax.nn.vision_transformer import ViT
 from lejepa_jax.tasks.image_classification import (
     ClassificationConfig,

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from lejepa_jax.data.loading import batches, eval_batches
+from lejepa_jax.data.batches import batches, eval_batches
 from pointcloud_jax.data import loading as data
 from pointcloud_jax.data import shapes
 
