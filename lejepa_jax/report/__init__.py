@@ -1,19 +1,27 @@
 """A page about a run: figures and tables from host arrays."""
 
-from lejepa_jax.report.page import (
-    assemble_results,
-    plot_curves,
+from lejepa_jax.report.curves import LOOP_METRICS, curve_panels, plot_curves
+from lejepa_jax.report.diagnosis import advice
+from lejepa_jax.report.distributions import plot_slices, plot_spectrum
+from lejepa_jax.report.embedding import embedding_pictures
+from lejepa_jax.report.examples import (
+    examples_of_classes,
     plot_map,
     plot_neighbors,
     plot_patch_pca,
-    plot_slices,
-    plot_spectrum,
-    results_table,
-    write_report,
 )
+from lejepa_jax.report.metric import Metric
+from lejepa_jax.report.page import write_report
+from lejepa_jax.report.tables import results_table
+from lejepa_jax.report.timing import speed
 
 __all__ = [
-    "assemble_results",
+    "LOOP_METRICS",
+    "Metric",
+    "advice",
+    "curve_panels",
+    "embedding_pictures",
+    "examples_of_classes",
     "plot_curves",
     "plot_map",
     "plot_neighbors",
@@ -21,5 +29,6 @@ __all__ = [
     "plot_slices",
     "plot_spectrum",
     "results_table",
+    "speed",
     "write_report",
 ]

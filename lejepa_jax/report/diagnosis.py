@@ -1,0 +1,130 @@
+"""What the numbers of a run say in a sentence, and what to try."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lejepa_jax.evaluation.results import Results
+
+#: Below this standard deviation in some direction, embeddings have collapsed.
+COLLAPSED_STD = 0.1
+#: Up to this multiple of its mean on normal samples, held-out SIGReg counts as round.
+ROUND_RATIO = 2.0
+#: Between training and held-out data: a ratio of SIGReg, and a difference of accuracies.
+OVERFIT_RATIO, OVERFIT_ACCURACY = 2.0, 0.1
+
+#: Name in the diagnostics of the encoder on as many training examples as there are held-out ones.
+ON_TRAINING_DATA = "encoder, training data"
+
+
+def advice(results: Results, *, rows: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    r"""Say in a few sentences what a run has come to, and what to try.
+
+    With :math:`T` the held-out SIGReg of the embeddings, :math:`T_0` its mean on normal samples and
+    :math:`\sigma` the smallest standard deviation of an axis, embeddings are collapsed where
+    :math:`\sigma < 0.1`, round where :math:`T \le 2 T_0`, and not round otherwise. They are overfit
+    where :math:`T` is more than twice what it is on as many training examples; a classifier is
+    where it is right on training examples 10 points more often than on held-out ones. The
+    thresholds are rules of thumb.
+
+    Args:
+        results: What the evaluators found. Of its diagnostics, the entries `sigreg` and
+            `std_smallest` of `encoder` and of `encoder, training data`, and `sigreg_null` are read;
+            of its scores `accuracy`, `linear` and `knn`.
+        rows: Logged rows: the `accuracy` of the last ones is that on training examples.
+
+    Returns:
+        Sentences, the most important first; none where nothing is known.
+
+    Examples:
+        >>> found = {"encoder": {"sigreg": 40.0, "std_smallest": 0.01}, "sigreg_null": 1.05}
+        >>> print(*advice(Results(diagnostics=found)))
+        Embeddings have collapsed: along some axis their standard deviation is 0.01, where 1 is
+        wanted. Raise the weight of SIGReg (trade_off), or lower the learning rate.
+    """
+    return [
+        sentence
+        for sentence in (
+            _roundness(results.diagnostics),
+            _overfit_embeddings(results.diagnostics),
+            _overfit_classifier(results.scores, rows),
+            _no_gain(results.scores),
+        )
+        if sentence
+    ]
+
+
+def _number_of(values: Any, *path: str) -> float | None:
+    """Look a finite number up in nested mappings; None where there is none."""
+    for name in path:
+        values = values.get(name) if isinstance(values, Mapping) else None
+    if isinstance(values, int | float) and not isinstance(values, bool) and math.isfinite(values):
+        return float(values)
+    return None
+
+
+def _roundness(diagnostics: Mapping[str, Any]) -> str:
+    std = _number_of(diagnostics, "encoder", "std_smallest")
+    if std is not None and std < COLLAPSED_STD:
+        return (
+            "Embeddings have collapsed: along some axis their standard deviation is "
+            f"{std:.2g}, where 1 is wanted. Raise the weight of SIGReg (trade_off), or lower the "
+            "learning rate."
+        )
+    value = _number_of(diagnostics, "encoder", "sigreg")
+    null = _number_of(diagnostics, "sigreg_null")
+    if value is None or not null or null <= 0:
+        return ""
+    ratio = value / null
+    if ratio <= ROUND_RATIO:
+        return (
+            f"Embeddings are round: held-out SIGReg is {value:.3g}, {ratio:.2g} times that of "
+            "exactly normal samples."
+        )
+    return (
+        f"Embeddings are not round: held-out SIGReg is {value:.3g}, {ratio:.2g} times that of "
+        "exactly normal samples. Train longer, raise the weight of SIGReg (trade_off), or use a "
+        "larger batch."
+    )
+
+
+def _overfit_embeddings(diagnostics: Mapping[str, Any]) -> str:
+    held_out = _number_of(diagnostics, "encoder", "sigreg")
+    fitted = _number_of(diagnostics, ON_TRAINING_DATA, "sigreg")
+    if held_out is None or not fitted or held_out <= OVERFIT_RATIO * fitted:
+        return ""
+    return (
+        f"Embeddings are overfit: SIGReg is {held_out:.3g} on held-out examples and {fitted:.3g} "
+        "on as many training examples. Use more data, stronger augmentation or fewer steps."
+    )
+
+
+def _overfit_classifier(scores: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    held_out = _number_of(scores, "accuracy", "encoder")
+    last = [_number_of(row, "accuracy") for row in rows[-10:]]
+    last = [value for value in last if value is not None]
+    if held_out is None or not last:
+        return ""
+    fitted = sum(last) / len(last)
+    if fitted - held_out <= OVERFIT_ACCURACY:
+        return ""
+    return (
+        f"The classifier is overfit: {100 * fitted:.1f} % of the training examples of the last "
+        f"steps are right, and {100 * held_out:.1f} % of the held-out ones. Use more data, "
+        "stronger augmentation, weight decay or fewer steps."
+    )
+
+
+def _no_gain(scores: Mapping[str, Any]) -> str:
+    for name in ("linear", "knn", "accuracy"):
+        trained = _number_of(scores, name, "encoder")
+        untrained = _number_of(scores, name, "untrained")
+        if trained is not None and untrained is not None:
+            if trained > untrained:
+                return ""
+            return (
+                f"Training has not helped: {name} is {100 * trained:.1f} % with the trained "
+                f"encoder and {100 * untrained:.1f} % with the untrained one. Train longer, or try "
+                "other views and another learning rate."
+            )
+    return ""

@@ -1,0 +1,76 @@
+"""How fast a run was, from its logged rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def speed(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Sum up how fast a run was.
+
+    Args:
+        rows: Logged rows.
+
+    Returns:
+        Median, 90th and 99th percentile of the seconds a step took (means between two rows, the
+        first one left out, which holds the compilation), examples a second at the median, the share
+        of time that steps waited for data, seconds of compilation and bytes of a device at most, as
+        far as they were logged.
+
+    Examples:
+        >>> rows = [{"seconds_per_step": s, "examples_per_second": 1 / s} for s in (9, 1, 2, 2)]
+        >>> speed(rows)["step_seconds_median"], speed(rows)["examples_per_second"]
+        (2.0, 0.5)
+    """
+    later = [row for row in rows[1:] or rows if "seconds_per_step" in row]
+    seconds = [row["seconds_per_step"] for row in later]
+    if not seconds:
+        return {}
+    median, high, highest = (float(x) for x in np.percentile(seconds, [50, 90, 99]))
+    found = {
+        "step_seconds_median": median,
+        "step_seconds_90": high,
+        "step_seconds_99": highest,
+    }
+    # Logs of earlier versions count images.
+    rates = [row.get("examples_per_second", row.get("images_per_second")) for row in later]
+    batches = [r * s for r, s in zip(rates, seconds, strict=True) if r is not None]
+    if batches:
+        found["examples_per_second"] = float(np.median(batches)) / median
+    for name, pick in (("data_wait", np.mean), ("compile_seconds", max), ("device_bytes", max)):
+        values = [row[name] for row in rows if name in row]
+        if values:
+            found[name] = float(pick(values))
+    return found
+
+
+def speed_facts(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Say how fast a run was, as a person reads it.
+
+    Args:
+        rows: Logged rows.
+
+    Returns:
+        Texts by name; nothing where nothing was logged.
+
+    Examples:
+        >>> speed_facts([{"seconds_per_step": 0.5, "examples_per_second": 128.0}])
+        {'examples a second, median': '128', 'seconds a step: median, 90 %, 99 %': '0.5, 0.5, 0.5'}
+    """
+    found = speed(rows)
+    if not found:
+        return {}
+    facts = {}
+    if "examples_per_second" in found:
+        facts["examples a second, median"] = f"{found['examples_per_second']:,.0f}"
+    facts["seconds a step: median, 90 %, 99 %"] = ", ".join(
+        f"{found[f'step_seconds_{which}']:.3g}" for which in ("median", "90", "99")
+    )
+    if "data_wait" in found:
+        facts["waiting for data"] = f"{100 * found['data_wait']:.1f} % of the time"
+    if found.get("compile_seconds"):
+        facts["compiling and first step"] = f"{found['compile_seconds']:.1f} s"
+    if "device_bytes" in found:
+        facts["memory of a device, at most"] = f"{found['device_bytes'] / 2**30:.2f} GiB"
+    return facts
