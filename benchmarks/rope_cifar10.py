@@ -75,8 +75,8 @@ def make_step(task: Any, optimizer: optax.GradientTransformation):
             value, (_, metrics) = task.loss(params, variables.state, key, outputs, batch)
             return value, metrics
 
-        (value, metrics), slope = jax.value_and_grad(loss, has_aux=True)(variables.params)
-        updates, moments = optimizer.update(slope, moments, variables.params)
+        (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(variables.params)
+        updates, moments = optimizer.update(gradient, moments, variables.params)
         params = optax.apply_updates(variables.params, updates)
         return variables._replace(params=params), moments, value, metrics
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
-from rope_jax.encoding import Encoding, Params, Rotation, no_position
+from rope_jax.encodings.encoding import Encoding, Params, Rotation, no_position
 
 Parts = Sequence[tuple[int, Encoding]]
 
@@ -33,11 +33,11 @@ def _along(parts: Parts, axis: int, name: str) -> Encoding:
         if x.shape[axis] != sum(sizes):
             raise ValueError(f"x must have {sum(sizes)} {name}, got {x.shape[axis]}")
         pieces = jnp.split(x, np.cumsum(sizes)[:-1].tolist(), axis=axis)
-        turned = [
+        rotated = [
             encoding.rotate(r, piece)
             for encoding, r, piece in zip(encodings, rotation, pieces, strict=True)
         ]
-        return jnp.concatenate(turned, axis=axis)
+        return jnp.concatenate(rotated, axis=axis)
 
     def embed(params: Params, positions: Num[Array, "*b n m"]) -> Float[Array, "*b n w"]:
         added = [
@@ -169,8 +169,8 @@ def with_prefix(encoding: Encoding, num_prefix: int) -> Encoding:
     add = encoding.embed
 
     def rotate(rotation: Rotation, x: Float[Array, "*b n h d"]) -> Float[Array, "*b n h d"]:
-        turned = encoding.rotate(rotation, x[..., num_prefix:, :, :])
-        return jnp.concatenate([x[..., :num_prefix, :, :], turned], axis=-3)
+        rotated = encoding.rotate(rotation, x[..., num_prefix:, :, :])
+        return jnp.concatenate([x[..., :num_prefix, :, :], rotated], axis=-3)
 
     def embed(params: Params, positions: Num[Array, "*b n m"]) -> Float[Array, "*b t w"]:
         added = add(params, positions)  # pyright: ignore[reportOptionalCall]
@@ -179,7 +179,7 @@ def with_prefix(encoding: Encoding, num_prefix: int) -> Encoding:
     return encoding._replace(rotate=rotate, embed=None if add is None else embed)
 
 
-def stop_learning(encoding: Encoding) -> Encoding:
+def freeze(encoding: Encoding) -> Encoding:
     """Keep the parameters of an encoding where they start: the "fixed" row of an ablation.
 
     Args:
@@ -191,7 +191,7 @@ def stop_learning(encoding: Encoding) -> Encoding:
 
     Examples:
         >>> import rope_jax
-        >>> encoding = stop_learning(rope_jax.mixed(4, 1))
+        >>> encoding = freeze(rope_jax.mixed(4, 1))
         >>> params = encoding.init(jax.random.key(0))
         >>> loss = lambda p: encoding.prepare(p, jnp.ones((1, 2))).cos.sum()
         >>> float(jnp.abs(jax.grad(loss)(params)["frequencies"]).max())

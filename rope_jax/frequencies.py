@@ -1,10 +1,10 @@
 r"""Spectra: which angular frequencies an encoding uses, fixed or as a starting point.
 
 A frequency :math:`\omega` is in radians per unit of position. The same number therefore means
-something else under another convention of coordinates: base 100 on integer positions turns the
-fastest pair twice over 14 patches, on :math:`[-\pi, \pi]` once. A pair whose
+something else under another convention of coordinates: base 100 on integer positions rotates
+the fastest pair twice over 14 patches, on :math:`[-\pi, \pi]` once. A pair whose
 :math:`|\omega|` times the patch spacing exceeds :math:`\pi` (the Nyquist limit of the grid) cannot
-be told from a slower one.
+be distinguished from a slower one.
 
 What is not random is numpy: an encoding can be made anywhere, inside ``jax.jit`` too, and puts
 nothing on a device until it is used.
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rope_jax.encoding import check_choice
+from rope_jax.checks import check_choice
 
 
 def geometric(
@@ -162,7 +162,7 @@ def random_frames(key: PRNGKeyArray, num: int, dim: int) -> Float[Array, "{num} 
 
     Returns:
         Rotations, determinant one in two dimensions (so that the second axis is the first one
-        turned by a quarter, as rope-vit has it).
+        rotated by a quarter turn, as rope-vit has it).
 
     Examples:
         >>> frames = random_frames(jax.random.key(0), 4, 3)

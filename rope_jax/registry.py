@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rope_jax.additive import learned_absolute, sincos
-from rope_jax.encoding import Encoding, no_position
-from rope_jax.lie import comrope, liere, string_cayley, string_circulant
-from rope_jax.rotary import axial, fixed_directions, mixed, rope_1d, uniform
-from rope_jax.triplets import geope, spherical
+from rope_jax.encodings.additive import learned_absolute, sincos
+from rope_jax.encodings.basis import string_cayley, string_circulant
+from rope_jax.encodings.encoding import Encoding, no_position
+from rope_jax.encodings.lie import comrope, liere
+from rope_jax.encodings.rotary import axial, fixed_directions, mixed, rope_1d, uniform
+from rope_jax.encodings.triplets import geope, spherical
 
 ENCODINGS: Mapping[str, Callable[..., Encoding]] = MappingProxyType(
     {

@@ -37,12 +37,12 @@ def test_parameters_of_the_parts_are_independent_and_learned():
     x = jax.random.normal(jax.random.key(1), (6, 2, 8))
 
     @jax.jit
-    def slope(params):
+    def gradient(params):
         return jax.grad(
             lambda p: jnp.sum(jnp.sin(encoding.rotate(encoding.prepare(p, POSITIONS), x)))
         )(params)
 
-    assert all(bool(jnp.any(g != 0)) for g in jax.tree.leaves(slope(params)))
+    assert all(bool(jnp.any(g != 0)) for g in jax.tree.leaves(gradient(params)))
 
 
 def test_a_leading_share_of_the_channels_can_stay_unrotated():

@@ -12,9 +12,9 @@ def test_defaults_reach_those_that_have_them_and_give_way_to_options():
     positions = patch_grid((2, 3)).positions
     passed = encoding_by_name("spherical", 7, 2, remainder="pass", grid=(2, 3))
     x = jnp.arange(84.0).reshape(6, 2, 7)
-    turned = passed.rotate(passed.prepare({}, positions), x)
+    rotated = passed.rotate(passed.prepare({}, positions), x)
     expected = spherical(7, 2, remainder="pass")
-    np.testing.assert_array_equal(turned, expected.rotate(expected.prepare({}, positions), x))
+    np.testing.assert_array_equal(rotated, expected.rotate(expected.prepare({}, positions), x))
     with pytest.raises(ValueError, match="head_dim must be a positive multiple of 3, got 7"):
         encoding_by_name("spherical(remainder='error')", 7, 2, remainder="pass")
 
