@@ -1,4 +1,7 @@
-"""Direction-aware features of point clouds that do not change when the cloud turns."""
+"""Direction-aware features of point clouds that do not change when the cloud is rotated."""
+
+import warnings
+from typing import Any
 
 from pointcloud_jax.augment.views import (
     PointViews,
@@ -38,20 +41,11 @@ from pointcloud_jax.geometry.sphere import (
     sphere_rule,
     spherical_design,
 )
-from pointcloud_jax.local.dot_products import (
-    L2DP,
-    edge_statistics,
-    flatten_ordered,
-    l2dp,
-    radial_pool,
-)
+from pointcloud_jax.local.dot_products import edge_statistics, flatten_ordered, l2dp, radial_pool
 from pointcloud_jax.nn.dgcnn import DGCNN, VNDGCNN
-from pointcloud_jax.nn.dipvnet import (
+from pointcloud_jax.nn.dipvnet.configs import (
     PAPER,
-    Description,
-    DiPVNet,
     DiPVNetConfig,
-    DiPVNetParts,
     DirectionOptions,
     modelnet40_config,
     scanobjectnn_config,
@@ -59,7 +53,10 @@ from pointcloud_jax.nn.dipvnet import (
     small_config,
     tiny_config,
 )
+from pointcloud_jax.nn.dipvnet.networks import DiPVNet, DiPVNetParts
+from pointcloud_jax.nn.encoder import Description, PointEncoder
 from pointcloud_jax.nn.heads import Classifier, Segmenter
+from pointcloud_jax.nn.local_features import L2DP
 from pointcloud_jax.nn.vector_neurons import (
     InvariantFrame,
     VectorBatchNorm,
@@ -72,15 +69,11 @@ from pointcloud_jax.nn.vector_neurons import (
     vector_max_pool,
     vector_mean_pool,
 )
-from pointcloud_jax.spectra.fourier import (
-    dasft,
-    debye_spectrum,
-    degree_spectrum,
-    normalize_radius,
-    pair_histogram,
-    solid_harmonics,
-    spherical_bessel,
-)
+from pointcloud_jax.spectra.degrees import degree_spectrum
+from pointcloud_jax.spectra.directional import dasft
+from pointcloud_jax.spectra.harmonics import solid_harmonics, spherical_bessel
+from pointcloud_jax.spectra.normalization import normalize_radius
+from pointcloud_jax.spectra.pairs import debye_spectrum, pair_histogram
 from pointcloud_jax.tasks.cloud_classification import ClassificationConfig, confusion_matrix
 from pointcloud_jax.tasks.cloud_pretraining import CloudPretrainingConfig
 from pointcloud_jax.tasks.cloud_segmentation import SegmentationConfig, part_iou
@@ -102,6 +95,7 @@ __all__ = [
     "DirectionOptions",
     "InvariantFrame",
     "Neighbors",
+    "PointEncoder",
     "PointViewSpec",
     "PointViews",
     "SegmentationConfig",
@@ -164,3 +158,24 @@ __all__ = [
     "vector_mean_pool",
     "visible_mask",
 ]
+
+# Names of earlier versions.
+_RENAMED = {
+    "Dgcnn": "DGCNN",
+    "Dipvnet": "DiPVNet",
+    "DipvnetConfig": "DiPVNetConfig",
+    "DipvnetParts": "DiPVNetParts",
+    "L2dp": "L2DP",
+    "Neighbours": "Neighbors",
+    "VnDgcnn": "VNDGCNN",
+    "normalise_radius": "normalize_radius",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Give what was renamed by its old name, with a warning."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = _RENAMED[name]
+    warnings.warn(f"{__name__}.{name} is now {new}", DeprecationWarning, stacklevel=2)
+    return globals()[new]

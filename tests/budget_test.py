@@ -10,7 +10,7 @@ import numpy as np
 import rope_jax
 from lejepa_jax import sigreg, unit_directions
 from pointcloud_jax.geometry.sphere import fibonacci
-from pointcloud_jax.spectra.fourier import dasft
+from pointcloud_jax.spectra.directional import dasft
 
 SAMPLES, FEATURES, SLICES, KNOTS = 1024, 32, 256, 17
 

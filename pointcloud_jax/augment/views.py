@@ -2,7 +2,7 @@
 
 Everything random about a view is drawn from a key that depends on the seed, the cloud's global
 index and the view's number alone (make the keys with `lejepa_jax.augment.views.example_keys`), so that
-the same seed gives the same views however the batch is spread over devices. Clouds may be padded:
+the same seed gives the same views however the batch is sharded over devices. Clouds may be padded:
 what does not exist is never chosen, and views say by a mask which of their points exist.
 """
 

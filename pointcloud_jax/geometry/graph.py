@@ -286,7 +286,7 @@ def _nearest(queries, points, k, *, exclude_self=False, mask=None, limit=None) -
     if limit is not None:
         exists &= values <= limit
     # Not a slice: XLA would merge it into the search, and on a CPU then sort every row, 15 times
-    # slower. (A barrier between them makes jax 0.10 abort when the search is spread over devices.)
+    # slower. (A barrier between them makes jax 0.10 abort when the search is sharded over devices.)
     nearest = jnp.arange(k) == 0
     fallback = jnp.where(_lead(nearest[None], len(lead)), indices, 0).sum(-1, keepdims=True)
     if exclude_self:

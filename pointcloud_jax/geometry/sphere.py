@@ -28,7 +28,7 @@ Lebedev                     151         29      2.1e-7   3.7e-7   8.6e-5
 
 The scale of the points matters more than the rule: at radius 2 the design of 36 and the Lebedev
 rules of 43 and 151 directions are off by 6.3e-2, 5.2e-2 and 4.2e-3 on average, so bring each cloud
-to radius 1 first (`pointcloud_jax.spectra.fourier.normalize_radius`).
+to radius 1 first (`pointcloud_jax.spectra.normalize_radius`).
 """
 
 import math
@@ -280,13 +280,13 @@ def _solve_moments(num: int, t: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Monomials (num, p) and their gradients along the sphere (num, 3, p)."""
         table = x[:, :, None] ** np.arange(t + 1)
         factors = [table[:, axis, powers[:, axis]] for axis in range(3)]
-        slopes = [
+        derivatives = [
             powers[:, axis] * table[:, axis, np.maximum(powers[:, axis] - 1, 0)]
             for axis in range(3)
         ]
         gradient = np.stack(
             [
-                scale * math.prod([*factors[:axis], slopes[axis], *factors[axis + 1 :]])
+                scale * math.prod([*factors[:axis], derivatives[axis], *factors[axis + 1 :]])
                 for axis in range(3)
             ],
             axis=1,

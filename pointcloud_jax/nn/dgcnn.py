@@ -5,40 +5,21 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
+from lejepa_jax.nn.normalization import BatchNorm
 from lejepa_jax.statistics.reductions import AxisName
-from pointcloud_jax.checks import check_points
 from pointcloud_jax.geometry.graph import gather, knn
-from pointcloud_jax.nn.dipvnet import Description
-from pointcloud_jax.nn.layers import BatchNorm, linear, masked_max, masked_mean
+from pointcloud_jax.nn.encoder import Description, PointEncoder, stack_vectors
+from pointcloud_jax.nn.layers import linear
 from pointcloud_jax.nn.vector_neurons import (
     InvariantFrame,
     VectorLinearLeakyReLU,
     read_in_frame,
     vector_mean_pool,
 )
+from pointcloud_jax.reductions import masked_max, masked_mean
 
 
-def _prepare(points, normals, mask, *, wanted: bool):
-    """Center the clouds and stack their vectors, (b, n, 1 or 2, 3)."""
-    check_points("points", points, mask)
-    if (normals is not None) != wanted:
-        raise ValueError(
-            f"normals must be {'given' if wanted else 'left out'} with normals={wanted}, got "
-            f"{None if normals is None else normals.shape}"
-        )
-    points = points.astype(jnp.float32)
-    if mask is not None:
-        points = jnp.where(mask[..., None], points, 0)
-    points = points - masked_mean(points, mask)[:, None, :]
-    vectors = [points]
-    if normals is not None:
-        check_points("normals", normals, mask)
-        normals = normals.astype(jnp.float32)
-        vectors.append(normals if mask is None else jnp.where(mask[..., None], normals, 0))
-    return jnp.stack(vectors, axis=2)
-
-
-class DGCNN(nnx.Module):
+class DGCNN(PointEncoder):
     """DGCNN: convolutions on the edges of graphs that follow the features. Not rotation-invariant.
 
     Args:
@@ -46,7 +27,7 @@ class DGCNN(nnx.Module):
         embedding: Channels after they are joined.
         k: Number of neighbors, the point itself among them.
         normals: Whether clouds come with normals.
-        axis_name: Mapped axis over which the batch of BatchNorm is spread.
+        axis_name: Mapped axis over which the batch of BatchNorm is sharded.
         rngs: Source of the initial parameters.
 
     Attributes:
@@ -95,7 +76,7 @@ class DGCNN(nnx.Module):
     ) -> Description:
         """Describe every point and every cloud; arguments as for calling the encoder."""
         del keys
-        x = _prepare(points, normals, mask, wanted=self.normals)
+        x = stack_vectors(points, normals, mask, wants_normals=self.normals)
         x = x.reshape(*x.shape[:2], -1)
         outputs = []
         for conv, norm in zip(self.convs, self.norms, strict=True):
@@ -113,35 +94,8 @@ class DGCNN(nnx.Module):
         per_cloud = [masked_max(joined, mask), masked_mean(joined, mask)]
         return Description(per_point, jnp.concatenate(per_cloud, -1))
 
-    def __call__(
-        self,
-        points: Float[Array, "b n 3"],
-        *,
-        normals: Float[Array, "b n 3"] | None = None,
-        mask: Bool[Array, "b n"] | None = None,
-        train: bool = False,
-        keys: Key[Array, " b"] | None = None,
-    ) -> Float[Array, "b d"]:
-        """Encode clouds.
 
-        Args:
-            points: The clouds; they are moved to their centroid.
-            normals: Unit normals, if the encoder was made for them.
-            mask: True for points that exist.
-            train: Whether BatchNorm uses this batch.
-            keys: Ignored: nothing here is random; all encoders are called alike.
-
-        Returns:
-            One descriptor a cloud, float32.
-
-        Raises:
-            ValueError: For wrong shapes, NaN coordinates, fewer points than neighbors, normals
-                that are missing or not wanted.
-        """
-        return self.describe(points, normals=normals, mask=mask, train=train, keys=keys).per_cloud
-
-
-class VNDGCNN(nnx.Module):
+class VNDGCNN(PointEncoder):
     """DGCNN of vector neurons, read in an invariant frame: exactly invariant.
 
     Args:
@@ -149,7 +103,7 @@ class VNDGCNN(nnx.Module):
         embedding: Vector channels after they are joined.
         k: Number of neighbors, the point itself among them.
         normals: Whether clouds come with normals.
-        axis_name: Mapped axis over which the batch of BatchNorm is spread.
+        axis_name: Mapped axis over which the batch of BatchNorm is sharded.
         rngs: Source of the initial parameters.
 
     Attributes:
@@ -198,9 +152,9 @@ class VNDGCNN(nnx.Module):
         train: bool = False,
         keys: Key[Array, " b"] | None = None,
     ) -> Description:
-        """Describe every point and every cloud; arguments as for `DGCNN`."""
+        """Describe every point and every cloud; arguments as for calling the encoder."""
         del keys
-        x = _prepare(points, normals, mask, wanted=self.normals)
+        x = stack_vectors(points, normals, mask, wants_normals=self.normals)
         outputs = []
         for conv in self.convs:
             neighbors = knn(x.reshape(*x.shape[:2], -1), self.k, mask=mask)
@@ -220,15 +174,3 @@ class VNDGCNN(nnx.Module):
         return Description(
             per_point.reshape(*per_point.shape[:2], -1), jnp.concatenate(per_cloud, -1)
         )
-
-    def __call__(
-        self,
-        points: Float[Array, "b n 3"],
-        *,
-        normals: Float[Array, "b n 3"] | None = None,
-        mask: Bool[Array, "b n"] | None = None,
-        train: bool = False,
-        keys: Key[Array, " b"] | None = None,
-    ) -> Float[Array, "b d"]:
-        """Encode clouds; arguments as for `DGCNN`."""
-        return self.describe(points, normals=normals, mask=mask, train=train, keys=keys).per_cloud

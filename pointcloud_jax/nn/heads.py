@@ -7,20 +7,21 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from lejepa_jax.nn.normalization import BatchNorm
 from lejepa_jax.statistics.reductions import AxisName
-from pointcloud_jax.nn.dipvnet import Description
-from pointcloud_jax.nn.layers import BatchNorm, dropout, linear
+from pointcloud_jax.nn.encoder import Description
+from pointcloud_jax.nn.layers import dropout, linear
 
 
 class Classifier(nnx.Module):
     """An encoder and a multilayer perceptron on its descriptor.
 
     Args:
-        encoder: `DiPVNet`, `DGCNN`, `VNDGCNN` or another module with `features`, called alike.
+        encoder: A `PointEncoder`, or another module with `features` that is called alike.
         num_classes: Number of classes.
         hidden: Widths of the hidden layers.
         dropout_rate: After each of them.
-        axis_name: Mapped axis over which the batch of BatchNorm is spread.
+        axis_name: Mapped axis over which the batch of BatchNorm is sharded.
         rngs: Source of the initial parameters.
 
     Examples:
@@ -85,7 +86,7 @@ class Classifier(nnx.Module):
         train: bool = False,
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b classes"]:
-        """Classify clouds by what the encoder says of them."""
+        """Classify clouds by their descriptors."""
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             x = jax.nn.leaky_relu(norm(layer(x), train=train), 0.2)
             if train and self.dropout_rate > 0:
@@ -99,12 +100,12 @@ class Segmenter(nnx.Module):
     The first layer acts on [cloud; point]. Its cloud part, most of it, is worked out once a cloud.
 
     Args:
-        encoder: `DiPVNetParts`, `DGCNN`, `VNDGCNN` or another module with `describe`.
+        encoder: A `PointEncoder`, such as `DiPVNetParts` or `DGCNN`.
         num_parts: Number of parts over all categories.
-        num_categories: Number of categories that clouds are told to belong to, or 0.
+        num_categories: Number of categories among which the category of each cloud is given, or 0.
         hidden: Widths of the hidden layers.
         dropout_rate: After each of them but the last.
-        axis_name: Mapped axis over which the batch of BatchNorm is spread.
+        axis_name: Mapped axis over which the batch of BatchNorm is sharded.
         rngs: Source of the initial parameters.
 
     Examples:
@@ -186,7 +187,7 @@ class Segmenter(nnx.Module):
         train: bool = False,
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b n parts"]:
-        """Assign points to parts by what the encoder says of them and of their clouds."""
+        """Assign points to parts by the description of them and of their clouds."""
         if (category is not None) != bool(self.num_categories):
             raise ValueError(
                 f"category must be {'given' if self.num_categories else 'left out'} with "

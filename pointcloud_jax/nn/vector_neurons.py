@@ -16,10 +16,11 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from lejepa_jax.nn.normalization import BatchNorm
 from lejepa_jax.statistics.reductions import AxisName
-from pointcloud_jax.checks import safe_norm
 from pointcloud_jax.geometry.graph import gather
-from pointcloud_jax.nn.layers import BatchNorm, fan_in_uniform
+from pointcloud_jax.nn.layers import fan_in_uniform
+from pointcloud_jax.reductions import safe_norm
 
 _EPSILON = 1e-6
 
@@ -166,7 +167,7 @@ class VectorBatchNorm(nnx.Module):
 
     Args:
         features: Number of channels.
-        axis_name: Mapped axis over which the batch is spread.
+        axis_name: Mapped axis over which the batch is sharded.
         rngs: Source of the initial parameters.
 
     Examples:
@@ -198,7 +199,7 @@ class VectorLinearLeakyReLU(nnx.Module):
         out_features: Channels that go out.
         share: Whether one direction serves all channels.
         negative_slope: Of the leaky ReLU.
-        axis_name: Mapped axis over which the batch is spread.
+        axis_name: Mapped axis over which the batch is sharded.
         rngs: Source of the initial parameters.
 
     Examples:
@@ -218,8 +219,13 @@ class VectorLinearLeakyReLU(nnx.Module):
         rngs: nnx.Rngs,
     ):
         directions = 1 if share else out_features
-        self.feature = nnx.Param(fan_in_uniform(rngs.params(), (in_features, out_features)))
-        self.direction = nnx.Param(fan_in_uniform(rngs.params(), (in_features, directions)))
+        # Declared, since they belong to no layer of Flax by which weights are recognized.
+        self.feature = nnx.Param(
+            fan_in_uniform(rngs.params(), (in_features, out_features)), kind="weight"
+        )
+        self.direction = nnx.Param(
+            fan_in_uniform(rngs.params(), (in_features, directions)), kind="weight"
+        )
         self.norm = VectorBatchNorm(out_features, axis_name=axis_name, rngs=rngs)
         self.negative_slope = negative_slope
 
@@ -275,6 +281,7 @@ class VectorMaxPool(nnx.Module):
     """
 
     def __init__(self, features: int, *, rngs: nnx.Rngs):
+        # No "weight": it has no gradient, so that decay would only take it away.
         self.direction = nnx.Param(fan_in_uniform(rngs.params(), (features, features)))
 
     def __call__(
@@ -295,8 +302,8 @@ class InvariantFrame(nnx.Module):
         features: Channels, at least 4.
         orthonormal: Whether the vectors are made an orthonormal right-handed frame (two learned
             vectors, Gram-Schmidt, and their cross product). The numbers then change sign under a
-            reflection, so that left and right can be told apart; by default they do not.
-        axis_name: Mapped axis over which the batch is spread.
+            reflection, so that left and right are distinguished; by default they are not.
+        axis_name: Mapped axis over which the batch is sharded.
         rngs: Source of the initial parameters.
 
     Raises:
@@ -322,7 +329,7 @@ class InvariantFrame(nnx.Module):
         self.first = VectorLinearLeakyReLU(features, half, axis_name=axis_name, rngs=rngs)
         self.second = VectorLinearLeakyReLU(half, quarter, axis_name=axis_name, rngs=rngs)
         shape = (quarter, 2 if orthonormal else 3)
-        self.frame = nnx.Param(fan_in_uniform(rngs.params(), shape))
+        self.frame = nnx.Param(fan_in_uniform(rngs.params(), shape), kind="weight")
         self.orthonormal = orthonormal
 
     def __call__(

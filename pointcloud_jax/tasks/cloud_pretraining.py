@@ -19,7 +19,7 @@ from lejepa_jax.training.task import Batch, Task
 from pointcloud_jax.augment.views import PointViews, PointViewSpec, make_point_views
 from pointcloud_jax.data import loading as data
 from pointcloud_jax.render import render_clouds
-from pointcloud_jax.spectra.fourier import degree_spectrum
+from pointcloud_jax.spectra.degrees import degree_spectrum
 from pointcloud_jax.tasks.cloud_classification import check_float32
 from pointcloud_jax.tasks.supervised import PROTOCOL_NAMES, see
 

@@ -1,6 +1,5 @@
 """Spectra against float64 sums and scipy; invariance as a theorem; where it fails, a control."""
 
-import importlib
 import re
 
 import hypothesis
@@ -12,10 +11,9 @@ import pytest
 from scipy import special
 from scipy.spatial.transform import Rotation
 
+from pointcloud_jax import spectra as sp
 from pointcloud_jax.geometry import sphere
-
-# The package has a function of this name, too.
-dasft = importlib.import_module("pointcloud_jax.spectra.fourier")
+from pointcloud_jax.spectra import blocks
 
 RADII = np.linspace(0, 3, 5)
 FINE = sphere.lebedev(15)
@@ -38,11 +36,11 @@ def rotation(seed):
 
 def spectra(points, mask):
     return {
-        "fine": dasft.dasft(points, FINE, RADII, mask=mask),
-        "coarse": dasft.dasft(points, COARSE, 4 * RADII, mask=mask),
-        "debye": dasft.debye_spectrum(points, RADII, mask=mask),
-        "binned": dasft.debye_spectrum(points, RADII, num_bins=64, mask=mask),
-        "degrees": dasft.degree_spectrum(points, RADII, max_degree=8, mask=mask),
+        "fine": sp.dasft(points, FINE, RADII, mask=mask),
+        "coarse": sp.dasft(points, COARSE, 4 * RADII, mask=mask),
+        "debye": sp.debye_spectrum(points, RADII, mask=mask),
+        "binned": sp.debye_spectrum(points, RADII, num_bins=64, mask=mask),
+        "degrees": sp.degree_spectrum(points, RADII, max_degree=8, mask=mask),
     }
 
 
@@ -57,8 +55,8 @@ def _evaluate(points, mask):
             number += WEIGHTS[name] * (ripple * value).sum()
         return number, values
 
-    (_, values), slope = jax.value_and_grad(total, has_aux=True)(points)
-    return values, slope
+    (_, values), gradient = jax.value_and_grad(total, has_aux=True)(points)
+    return values, gradient
 
 
 evaluate = jax.jit(_evaluate)
@@ -123,8 +121,8 @@ def test_gradients_turn_with_the_cloud():
     # The coarse rule takes part in the gradient and is no invariant: subtract its share.
     turn = rotation(3).astype(np.float32)
     shares = [coarse_share(p) for p in (points, points @ turn.T)]
-    slopes = [evaluate(p, EVERY)[1] for p in (points, points @ turn.T)]
-    invariant = [slope - share for slope, share in zip(slopes, shares, strict=True)]
+    gradients = [evaluate(p, EVERY)[1] for p in (points, points @ turn.T)]
+    invariant = [gradient - share for gradient, share in zip(gradients, shares, strict=True)]
     np.testing.assert_allclose(invariant[0] @ turn.T, invariant[1], atol=2e-4)
 
 
@@ -145,8 +143,8 @@ def coarse_share(points):
 
 def test_the_gradient_agrees_with_finite_differences_of_float64_sums():
     points = cloud(2, 24)
-    slope = evaluate(points, EVERY)[1]
-    direction = np.asarray(slope) / np.linalg.norm(slope)
+    gradient = evaluate(points, EVERY)[1]
+    direction = np.asarray(gradient) / np.linalg.norm(gradient)
 
     def number(points):
         values = evaluate(points.astype(np.float32), EVERY)[0]
@@ -157,7 +155,7 @@ def test_the_gradient_agrees_with_finite_differences_of_float64_sums():
 
     step = 3e-3
     difference = (number(points + step * direction) - number(points - step * direction)) / 2 / step
-    np.testing.assert_allclose(np.linalg.norm(slope), difference, rtol=5e-3)
+    np.testing.assert_allclose(np.linalg.norm(gradient), difference, rtol=5e-3)
 
 
 def test_translation_changes_the_degrees_alone():
@@ -183,12 +181,12 @@ def test_a_mask_equals_slicing_and_absent_points_may_hold_anything():
     points = cloud(2, 24)
     mask = np.broadcast_to(np.arange(24) < 15, (2, 24))
     spoiled = np.where(mask[..., None], points, np.float32(7e3))
-    masked, slope = evaluate(spoiled, mask)
-    sliced, sliced_slope = jax.jit(lambda p: _evaluate(p, None))(points[:, :15])
+    masked, gradient = evaluate(spoiled, mask)
+    sliced, sliced_gradient = jax.jit(lambda p: _evaluate(p, None))(points[:, :15])
     for name in masked:
         np.testing.assert_allclose(masked[name], sliced[name], atol=5e-6, err_msg=name)
-    assert not slope[:, 15:].any()
-    np.testing.assert_allclose(slope[:, :15], sliced_slope, atol=1e-4)
+    assert not gradient[:, 15:].any()
+    np.testing.assert_allclose(gradient[:, :15], sliced_gradient, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["equal", "origin", "twice"])
@@ -204,7 +202,7 @@ def test_degenerate_clouds_have_finite_spectra_and_gradients(kind):
 
 
 def test_the_gradient_at_the_origin_is_the_limit_from_outside():
-    """j_1 and Y_1 are both degenerate there; their product has a slope."""
+    """j_1 and Y_1 are both degenerate there; their product has a gradient."""
     points = cloud(2, 24)
     points[:, 0] = 0
     at_zero = evaluate(points, EVERY)[1][:, 0]
@@ -214,28 +212,26 @@ def test_the_gradient_at_the_origin_is_the_limit_from_outside():
 
 
 def test_an_empty_cloud_gives_zeros_and_not_nan():
-    values, slope = evaluate(cloud(2, 24), ~EVERY)
-    assert not any(leaf.any() for leaf in jax.tree.leaves((values, slope)))
-    for normalize in _normalize.values():
-        assert not normalize(cloud(2, 12), mask=np.zeros((2, 12), bool)).any()
+    values, gradient = evaluate(cloud(2, 24), ~EVERY)
+    assert not any(leaf.any() for leaf in jax.tree.leaves((values, gradient)))
 
 
 def test_blocks_change_nothing(monkeypatch):
     points = cloud(2, 24)
-    monkeypatch.setattr(dasft, "_BLOCK_ELEMENTS", 350)
-    blocks, whole = jax.jit(lambda p: spectra(p, None))(points), evaluate(points, EVERY)[0]
+    monkeypatch.setattr(blocks, "BLOCK_ELEMENTS", 350)
+    pieces, whole = jax.jit(lambda p: spectra(p, None))(points), evaluate(points, EVERY)[0]
     for name in whole:
-        np.testing.assert_allclose(blocks[name], whole[name], atol=5e-6, err_msg=name)
+        np.testing.assert_allclose(pieces[name], whole[name], atol=5e-6, err_msg=name)
 
 
 def test_sums_of_a_block_of_directions_are_taken_once_and_their_gradient_is_that_of_the_whole(
     monkeypatch,
 ):
     points, rule, radii = cloud(2, 24), sphere.fibonacci(10), np.linspace(0, 8, 5)
-    step = jax.grad(lambda points: jnp.square(dasft.dasft(points, rule, radii)).sum())
+    step = jax.grad(lambda points: jnp.square(sp.dasft(points, rule, radii)).sum())
     whole = step(points)
-    monkeypatch.setattr(dasft, "_BLOCK_ELEMENTS", 100)  # five blocks of two directions
-    step = jax.grad(lambda points: jnp.square(dasft.dasft(points, rule, radii)).sum())
+    monkeypatch.setattr(blocks, "BLOCK_ELEMENTS", 100)  # five blocks of two directions
+    step = jax.grad(lambda points: jnp.square(sp.dasft(points, rule, radii)).sum())
     np.testing.assert_allclose(step(points), whole, atol=5e-6)
     text = jax.jit(step).trace(points).lower(lowering_platforms=("cuda",)).as_text()
     # Cosines and sines forward, and none again on the way back.
@@ -247,64 +243,11 @@ def test_no_tensor_of_points_directions_and_radii_is_formed():
     points = jax.ShapeDtypeStruct((4, 1024, 3), jnp.float32)
 
     def loss(points):
-        return dasft.dasft(points, rule, radii).sum()
+        return sp.dasft(points, rule, radii).sum()
 
     memory = jax.jit(jax.grad(loss)).lower(points).compile().memory_analysis()
     # A handful of arrays of points and directions; with radii each would be 64 times larger.
     assert memory.temp_size_in_bytes < 8 * 4 * 1024 * 64 * 4
-
-
-def test_spherical_bessel_functions_and_derivatives_agree_with_scipy():
-    x = np.concatenate([[0.0], np.geomspace(1e-4, 60, 200)]).astype(np.float32)
-    value, slope = jax.jit(
-        lambda x: jax.jvp(lambda x: dasft.spherical_bessel(x, 20), (x,), (jnp.ones_like(x),))
-    )(x)
-    for degree in range(21):
-        exact = special.spherical_jn(degree, x.astype(float))
-        np.testing.assert_allclose(value[degree], exact, atol=1e-6 if degree <= 8 else 6e-6)
-        exact = special.spherical_jn(degree, x.astype(float), derivative=True)
-        np.testing.assert_allclose(slope[degree], exact, atol=1e-6 if degree < 8 else 6e-6)
-
-
-def test_solid_harmonics_are_the_real_spherical_harmonics_of_scipy():
-    points = np.random.default_rng(0).normal(size=(30, 3))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    x, y, z = points.T
-    theta, phi = np.arccos(z), np.arctan2(y, x)
-    value = jax.jit(lambda p: dasft.solid_harmonics(p, 5))(points.astype(np.float32))
-    for degree in range(6):
-        for m in range(-degree, degree + 1):
-            harmonic = special.sph_harm_y(degree, abs(m), theta, phi) * (-1) ** m
-            real = harmonic.real if m >= 0 else harmonic.imag
-            expected = real * (np.sqrt(2) if m else 1)
-            np.testing.assert_allclose(value[:, degree**2 + degree + m], expected, atol=3e-6)
-
-
-@jax.jit
-def _max(points, mask):
-    return dasft.normalize_radius(points, mask=mask)
-
-
-@jax.jit
-def _rms(points, mask):
-    return dasft.normalize_radius(points, statistic="rms", mask=mask)
-
-
-_normalize = {"max": _max, "rms": _rms}
-
-
-@hypothesis.given(st.integers(0, 1000), st.sampled_from(["max", "rms"]))
-def test_normalized_clouds_are_centered_of_radius_one_and_commute_with_rotation(seed, statistic):
-    points = cloud(2, 12, seed=seed) * 40 + np.float32([3, 4, 5])
-    mask = np.arange(12)[None, :] < np.array([[12], [8]])
-    value = _normalize[statistic](points, mask=mask)
-    np.testing.assert_allclose(np.sum(value, 1), 0, atol=1e-4)
-    norm = np.linalg.norm(value, axis=-1)
-    radius = norm.max(1) if statistic == "max" else np.sqrt((norm**2).sum(1) / [12, 8])
-    np.testing.assert_allclose(radius, 1, atol=1e-5)
-    turn = rotation(seed).astype(np.float32)
-    moved = _normalize[statistic](points @ turn.T, mask=mask)
-    np.testing.assert_allclose(moved, np.asarray(value) @ turn.T, atol=1e-4)
 
 
 def test_half_precision_points_give_float32_spectra():
@@ -317,12 +260,10 @@ def test_bad_clouds_are_named(unchecked):
     good, nan = np.zeros((2, 5, 3), np.float32), np.zeros((2, 5, 3), np.float32)
     nan[1, 2] = np.nan
     with pytest.raises(ValueError, match=r"3 coordinates on the last axis, got \(2, 5, 2\)"):
-        dasft.dasft(good[..., :2], FINE, RADII)
+        sp.dasft(good[..., :2], FINE, RADII)
     with pytest.raises(ValueError, match=r"in 1 of 10, first in cloud \(1,\)"):
-        dasft.dasft(nan, FINE, RADII)
+        sp.dasft(nan, FINE, RADII)
     with pytest.raises(ValueError, match="max_degree must be at least 0, got -1"):
-        dasft.degree_spectrum(good, RADII, max_degree=-1)
+        sp.degree_spectrum(good, RADII, max_degree=-1)
     with pytest.raises(ValueError, match="num_bins must be at least 2, got 1"):
-        dasft.pair_histogram(good, num_bins=1)
-    with pytest.raises(ValueError, match="statistic must be one of max, rms, got 'min'"):
-        dasft.normalize_radius(good, statistic="min")
+        sp.pair_histogram(good, num_bins=1)

@@ -1,0 +1,115 @@
+"""Normalization over the batch: masked, in float32, exact over devices."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from lejepa_jax.statistics.reductions import AxisName
+
+
+class BatchNorm(nnx.Module):
+    r"""Normalize each channel over all other axes, the points that exist, and all devices.
+
+    Sums and counts cross devices, not means, so that shards with unequal numbers of points are
+    exact. The variance is taken about the mean in a second pass (float32 would lose it otherwise).
+
+    Args:
+        features: Number of channels.
+        momentum: Part of the running statistics kept at each step.
+        epsilon: Added to the variance.
+        axis_name: Mapped axis over which the batch is sharded.
+        rngs: Source of the initial parameters.
+
+    Examples:
+        >>> norm = BatchNorm(1, rngs=nnx.Rngs(0))
+        >>> norm(jnp.array([[1.0], [3.0]]), train=True).round(3)[:, 0]
+        Array([-1.,  1.], dtype=float32)
+
+    References:
+        S. Ioffe, C. Szegedy, "Batch Normalization", arXiv 1502.03167, 2015, algorithm 1.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        axis_name: AxisName | None = None,
+        rngs: nnx.Rngs,
+    ):
+        del rngs  # nothing is drawn; all modules are made alike
+        self.scale = nnx.Param(jnp.ones(features, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(features, jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros(features, jnp.float32))
+        self.var = nnx.BatchStat(jnp.ones(features, jnp.float32))
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.axis_name = axis_name
+
+    def __call__(
+        self,
+        x: Float[Array, "*batch c"],
+        *,
+        train: bool,
+        mask: Bool[Array, "*batch"] | None = None,
+    ) -> Float[Array, "*batch c"]:
+        """Normalize; with `train` by this batch, and update the running statistics.
+
+        Args:
+            x: Activations, channels last.
+            train: Whether to use the statistics of this batch.
+            mask: True for what counts in them.
+
+        Returns:
+            The normalized activations in float32.
+        """
+        x = x.astype(jnp.float32)
+        mean, var = self.mean[...], self.var[...]
+        if train:
+            mean, var = masked_moments(x, mask=mask, axis_name=self.axis_name)
+            keep = self.momentum
+            self.mean[...] = keep * self.mean[...] + (1 - keep) * lax.stop_gradient(mean)
+            self.var[...] = keep * self.var[...] + (1 - keep) * lax.stop_gradient(var)
+        gain = self.scale[...] * lax.rsqrt(var + self.epsilon)
+        return x * _last(gain, x.ndim) + _last(self.bias[...] - mean * gain, x.ndim)
+
+
+def masked_moments(
+    x: Float[Array, "*batch c"],
+    *,
+    mask: Bool[Array, "*batch"] | None = None,
+    axis_name: AxisName | None = None,
+) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
+    """Mean and biased variance of each channel over all other axes of the global batch.
+
+    Args:
+        x: Activations, channels last.
+        mask: True for what counts.
+        axis_name: Mapped axis over which the batch is sharded.
+
+    Returns:
+        Mean and variance, float32; both zero where nothing counts.
+
+    Examples:
+        >>> mean, var = masked_moments(jnp.array([[1.0], [3.0]]))
+        >>> float(mean[0]), float(var[0])
+        (2.0, 1.0)
+    """
+    x = x.astype(jnp.float32)
+    axes = tuple(range(x.ndim - 1))
+
+    def total(values: jax.Array) -> jax.Array:
+        values = values if mask is None else jnp.where(mask[..., None], values, 0)
+        values = values.sum(axes)
+        return values if axis_name is None else lax.psum(values, axis_name)
+
+    count = jnp.maximum(total(jnp.ones_like(x[..., :1]))[0], 1)
+    mean = total(x) / count
+    return mean, total(jnp.square(x - _last(mean, x.ndim))) / count
+
+
+def _last(vector: jax.Array, ndim: int) -> jax.Array:
+    return vector.reshape((1,) * (ndim - 1) + vector.shape)
