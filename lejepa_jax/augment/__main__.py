@@ -1,6 +1,6 @@
-"""`python -m lejepa_jax.augment`: a sheet of views."""
+"""`python -m lejepa_jax.augment`: a table of views."""
 
-from lejepa_jax.augment.views import main
+from lejepa_jax.augment.sheet import main
 
 if __name__ == "__main__":
     main()

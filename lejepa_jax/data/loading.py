@@ -153,7 +153,7 @@ def load(
     decoded = sum(len(s) * image_size**2 * s.channels for s in sources)
 
     def prepare(source: ImageSource) -> ImageSource:
-        if decoded <= options.memory_limit:
+        if options.decode_at_once and decoded <= options.memory_limit:
             return source.in_memory()
         if isinstance(source, EncodedImages):
             source.check()

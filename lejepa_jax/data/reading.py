@@ -26,6 +26,7 @@ class DataOptions:
             ``validation``.
         memory_limit: A data set of up to this many bytes, decoded, is decoded at once and kept in
             memory. An .npz must fit into it.
+        decode_at_once: False decodes on demand whatever fits.
         num_threads: Threads that read and decode; by default two a core, at most 16.
 
     Raises:
@@ -36,6 +37,7 @@ class DataOptions:
     train_split: str | None = None
     test_split: str | None = None
     memory_limit: int = 2**31
+    decode_at_once: bool = True
     num_threads: int | None = None
 
     def __post_init__(self):

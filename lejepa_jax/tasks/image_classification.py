@@ -13,7 +13,9 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
-from lejepa_jax.augment.views import ViewSpec, eval_view, example_keys, make_views
+from lejepa_jax.augment.draws import example_keys
+from lejepa_jax.augment.specs import ViewSpec
+from lejepa_jax.augment.views import eval_view, make_views
 from lejepa_jax.checks import check_positive
 from lejepa_jax.data import loading as data
 from lejepa_jax.data.batches import eval_batches
@@ -286,7 +288,7 @@ def classification(
 
     Examples:
         >>> from functools import partial
-        >>> from lejepa_jax.augment.views import digits_view
+        >>> from lejepa_jax.augment.presets import digits_view
         >>> from lejepa_jax.nn.vision_transformer import ViT
         >>> tiny = partial(ViT, width=12, depth=1, num_heads=2, patch_size=4, image_size=8)
         >>> config = ClassificationConfig(image_size=8, encoder=tiny, view=digits_view(1, 8),

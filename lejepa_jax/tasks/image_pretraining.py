@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lejepa_jax.augment.views import ViewSpec, eval_view, make_views
+from lejepa_jax.augment.specs import ViewSpec
+from lejepa_jax.augment.views import eval_view, make_views
 from lejepa_jax.checks import check_positive
 from lejepa_jax.data import loading as data
 from lejepa_jax.data.splits import Splits
@@ -107,7 +108,7 @@ def lejepa_pretraining(
 
     Examples:
         >>> from functools import partial
-        >>> from lejepa_jax.augment.views import digits_view
+        >>> from lejepa_jax.augment.presets import digits_view
         >>> from lejepa_jax.nn.residual_network import ResNet
         >>> tiny = partial(ResNet, stage_sizes=(1,), width=4, stem="small")
         >>> config = PretrainingConfig(image_size=8, encoder=tiny, views=(digits_view(2, 8),),

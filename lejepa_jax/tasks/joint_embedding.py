@@ -17,7 +17,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
-from lejepa_jax.augment.views import example_keys
+from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.checks import check_choice, check_positive
 from lejepa_jax.data.batches import eval_batches
 from lejepa_jax.data.source import Source

@@ -13,7 +13,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from lejepa_jax.augment.views import example_keys
+from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.data.batches import eval_batches
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.report.page import assemble_results, results_table, write_report

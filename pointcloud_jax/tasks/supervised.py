@@ -15,7 +15,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
-from lejepa_jax.augment.views import example_keys
+from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.checks import check_positive
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName

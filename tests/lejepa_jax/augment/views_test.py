@@ -15,12 +15,16 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType, PartitionSpec
 from PIL import Image
 
-from lejepa_jax.augment import views as augment
-from lejepa_jax.augment.views import ViewSpec, eval_view, example_keys, make_views
+from lejepa_jax.augment.colors import LUMA, recolor
+from lejepa_jax.augment.draws import Draws, example_keys
+from lejepa_jax.augment.presets import digits_view, global_view, local_view
+from lejepa_jax.augment.specs import ViewSpec
+from lejepa_jax.augment.views import eval_view, make_views
+from lejepa_jax.augment.windows import sample_window
 
 views_of = jax.jit(make_views, static_argnames="specs")
-window_of = jax.jit(augment._window, static_argnames="spec")
-recolor = jax.jit(augment._recolor, static_argnames="spec")
+window_of = jax.jit(sample_window, static_argnames="spec")
+recolor_of = jax.jit(recolor, static_argnames="spec")
 
 # Nothing but a resize to 16 pixels.
 STILL = ViewSpec(count=1, size=16, scale=(1.0, 1.0), flip=0.0)
@@ -45,8 +49,8 @@ def keys_of(images, seed=0):
 
 def draws_of(key, number):
     """The uniform numbers of one view, as documented: the key folded, then drawn at once."""
-    numbers = jax.random.uniform(jax.random.fold_in(key, number), (len(augment._Draws._fields),))
-    return augment._Draws(*np.asarray(numbers))
+    numbers = jax.random.uniform(jax.random.fold_in(key, number), (len(Draws._fields),))
+    return Draws(*np.asarray(numbers))
 
 
 def slow_window(u, aspect, spec):
@@ -228,13 +232,13 @@ UNIT = st.floats(0, 0.99999)
 
 
 @given(
-    spec=st.sampled_from([augment.global_view(), augment.local_view(), augment.digits_view()]),
+    spec=st.sampled_from([global_view(), local_view(), digits_view()]),
     log_aspect=st.floats(-1.5, 1.5),
     numbers=st.tuples(UNIT, UNIT, UNIT, UNIT),
 )
 def test_windows_stay_within_their_bounds_with_the_area_they_drew(spec, log_aspect, numbers):
     aspect = math.exp(log_aspect)
-    u = augment._Draws(*np.float32([*numbers, *[0.5] * 16]))
+    u = Draws(*np.float32([*numbers, *[0.5] * 16]))
     x, y, width, height = map(float, window_of(u, jnp.float32(aspect), spec=spec))
     for center, extent in ((x, width), (y, height)):
         assert center - extent / 2 >= -spec.pad - 1e-6
@@ -249,15 +253,15 @@ def test_windows_stay_within_their_bounds_with_the_area_they_drew(spec, log_aspe
 def turned(colors, turn):
     """Colors [n, 3] with their hue turned, unclamped."""
     spec = dataclasses.replace(STILL, hue=0.5)
-    u = augment._Draws(*np.full(20, 0.5, np.float32))._replace(hue=np.float32(turn + 0.5))
-    return np.asarray(recolor(u, jnp.float32(colors)[:, :, None], spec=spec))[:, 0]
+    u = Draws(*np.full(20, 0.5, np.float32))._replace(hue=np.float32(turn + 0.5))
+    return np.asarray(recolor_of(u, jnp.float32(colors)[:, :, None], spec=spec))[:, 0]
 
 
 @given(turn=st.floats(-0.5, 0.5))
 def test_turning_the_hue_keeps_the_luma_and_turns_the_chroma_of_colorsys(turn):
     colors = np.array([[0.6, 0.4, 0.4], [0.45, 0.5, 0.4], [0.5, 0.5, 0.5]], np.float32)
     new = turned(colors, turn)
-    np.testing.assert_allclose(new @ augment._LUMA, colors @ augment._LUMA, atol=1e-6)
+    np.testing.assert_allclose(new @ LUMA, colors @ LUMA, atol=1e-6)
     np.testing.assert_allclose(new[2], 0.5, atol=1e-6)
     np.testing.assert_allclose(turned(new, -turn), colors, atol=1e-5)
     for before, after in zip(colors, new, strict=True):
@@ -425,30 +429,3 @@ def test_wrong_arrays_are_refused():
         square(images, 0)
     with pytest.raises(ValueError, match="crop must be above 0"):
         square(images, 8, crop=1.5)
-
-
-def test_the_command_draws_a_table_of_views(tmp_path, capsys):
-    out = tmp_path / "digits.png"
-    augment.main(["--rows", "2", "--tile", "20", "--out", str(out)])
-    assert str(out) in capsys.readouterr().out
-    with Image.open(out) as table:
-        assert table.size == (5 * 24 + 4, 2 * 24 + 4 + 14)
-        assert len(set(np.asarray(table).ravel().tolist())) > 20
-
-
-def test_the_command_reads_a_folder_and_says_in_one_line_what_it_cannot_read(tmp_path, capsys):
-    folder = tmp_path / "images"
-    folder.mkdir()
-    with pytest.raises(SystemExit, match="2"):
-        augment.main(["--images", str(folder), "--out", str(tmp_path / "x.png")])
-    assert "images must be or hold an image" in capsys.readouterr().err
-    Image.fromarray(np.asarray(pictures(1, 20, 30)[0])).save(folder / "a.png")
-    out = tmp_path / "views.png"
-    augment.main(["--images", str(folder), "--preset", "cifar", "--out", str(out)])
-    assert out.exists()
-    (folder / "b.png").write_text("no image")
-    with pytest.raises(SystemExit, match="2"):
-        augment.main(["--images", str(folder), "--out", str(out)])
-    error = capsys.readouterr().err
-    assert "b.png" in error
-    assert error.count("\n") == 1

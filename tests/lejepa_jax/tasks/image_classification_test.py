@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from lejepa_jax.augment.views import ViewSpec
+from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.data.arrays import from_arrays
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.nn.vision_transformer import ViT

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lejepa_jax.augment.views import example_keys
+from lejepa_jax.augment.draws import example_keys
 from pointcloud_jax.augment import views as augment
 from pointcloud_jax.augment.views import PointViewSpec
 
