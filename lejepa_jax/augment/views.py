@@ -76,6 +76,7 @@ def make_views(
 
     Examples:
         >>> images = jnp.zeros((2, 8, 8, 3), jnp.uint8)
+        >>> from lejepa_jax.augment.draws import example_keys
         >>> keys = example_keys(jax.random.key(0), jnp.arange(2))
         >>> specs = (ViewSpec(count=2, size=16), ViewSpec(count=6, size=7, scale=(0.05, 0.3)))
         >>> views = jax.jit(make_views, static_argnames="specs")(keys, images, specs=specs)
