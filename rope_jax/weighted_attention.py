@@ -90,7 +90,7 @@ def attention(
     *,
     log_measure: Float[Array, "*w s"] | None = None,
     bias: Float[Array, "*c n s"] | None = None,
-    mask: Bool[Array, "*c n s"] | None = None,
+    mask: Bool[Array, "*m n s"] | None = None,
     scale: float | None = None,
     implementation: Literal["xla", "cudnn"] | None = None,
 ) -> Float[Array, "*b n h e"]:

@@ -8,8 +8,19 @@ from lejepa_jax.nn.convnext_v2 import (
     GlobalResponseNorm,
     convnext,
 )
+from lejepa_jax.nn.encoder import (
+    ENCODERS,
+    Encoder,
+    HasLayers,
+    HasPatches,
+    HasTokens,
+    WeighsTokens,
+    encoder_by_name,
+)
 from lejepa_jax.nn.layers import (
     batch_norm,
+    check_images,
+    check_sizes,
     drop_path_ramp,
     drop_path_scales,
     gelu,
@@ -17,38 +28,40 @@ from lejepa_jax.nn.layers import (
     normalize,
     patchify,
 )
+from lejepa_jax.nn.positions import sincos_table
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.nn.residual_network import ResidualBlock, ResNet, resnet
-from lejepa_jax.nn.vision_transformer import (
-    VIT_SIZES,
-    Attention,
-    Block,
-    Rotate,
-    ViT,
-    ViTSize,
-    sincos_table,
-    vit,
-)
+from lejepa_jax.nn.transformer import Attention, Block, Rotate
+from lejepa_jax.nn.vision_transformer import VIT_SIZES, ViT, ViTSize, vit
 
 __all__ = [
     "CONVNEXT_SIZES",
+    "ENCODERS",
     "VIT_SIZES",
     "Attention",
     "Block",
     "ConvNeXt",
     "ConvNeXtBlock",
     "ConvNeXtSize",
+    "Encoder",
     "GlobalResponseNorm",
+    "HasLayers",
+    "HasPatches",
+    "HasTokens",
     "Projector",
     "ResNet",
     "ResidualBlock",
     "Rotate",
     "ViT",
     "ViTSize",
+    "WeighsTokens",
     "batch_norm",
+    "check_images",
+    "check_sizes",
     "convnext",
     "drop_path_ramp",
     "drop_path_scales",
+    "encoder_by_name",
     "gelu",
     "layer_norm",
     "normalize",

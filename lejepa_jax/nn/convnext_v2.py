@@ -11,7 +11,15 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from lejepa_jax.checks import check_choice
-from lejepa_jax.nn.layers import drop_path_ramp, drop_path_scales, gelu, layer_norm, patchify
+from lejepa_jax.nn.layers import (
+    check_images,
+    check_sizes,
+    drop_path_ramp,
+    drop_path_scales,
+    gelu,
+    layer_norm,
+    patchify,
+)
 from lejepa_jax.statistics.reductions import AxisName
 
 _kernel_init = nnx.initializers.truncated_normal(0.02)
@@ -64,8 +72,8 @@ class GlobalResponseNorm(nnx.Module):
     """
 
     def __init__(self, features: int):
-        self.gamma = nnx.Param(jnp.zeros(features))
-        self.beta = nnx.Param(jnp.zeros(features))
+        self.gamma = nnx.Param(jnp.zeros(features, jnp.float32))
+        self.beta = nnx.Param(jnp.zeros(features, jnp.float32))
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Normalize maps; the result has the dtype of `x`."""
@@ -132,7 +140,8 @@ class ConvNeXt(nnx.Module):
         rngs: Source of the initial parameters.
 
     Raises:
-        ValueError: If `widths` has another length than `depths`, or `drop_path` is not in [0, 1).
+        ValueError: If `widths` has another length than `depths`, a size is not positive, or
+            `drop_path` is not in [0, 1).
 
     Examples:
         >>> def encode(images):
@@ -164,6 +173,9 @@ class ConvNeXt(nnx.Module):
                 f"widths must name one width for each of the {len(depths)} stages (at least one), "
                 f"got {tuple(widths)}"
             )
+        for depth, width in zip(depths, widths, strict=True):
+            check_sizes(depths=depth, widths=width)
+        check_sizes(stem_patch=stem_patch, in_channels=in_channels)
         self.in_channels = in_channels
         self.stem_patch = stem_patch
         self.features = widths[-1]
@@ -195,8 +207,7 @@ class ConvNeXt(nnx.Module):
         train: bool,
         keys: Key[Array, " b"] | None,
     ) -> Float[Array, "b gh gw d"]:
-        if images.shape[-1] != self.in_channels:
-            raise ValueError(f"images must have {self.in_channels} channels, got {images.shape}")
+        check_images(images, self.in_channels)
         least = self.stem_patch * 2 ** (len(self.depths) - 1)
         if min(images.shape[1:3]) < least:
             raise ValueError(
@@ -228,8 +239,7 @@ class ConvNeXt(nnx.Module):
             The map in float32.
 
         Raises:
-            ValueError: If the images have another number of channels than `in_channels`, or are
-                too small for the stages.
+            ValueError: As in a call.
         """
         return self.norm(self._map(images, train=False, keys=None))
 
@@ -252,8 +262,8 @@ class ConvNeXt(nnx.Module):
             One feature vector an image, in float32.
 
         Raises:
-            ValueError: If the images have another number of channels than `in_channels`, are too
-                small for the stages, or `keys` is missing.
+            ValueError: If the images are integers, have no batch axis or another number of channels
+                than `in_channels`, are too small for the stages, or `keys` is missing.
         """
         return self.norm(self._map(images, train=train, keys=keys).mean((1, 2)))
 

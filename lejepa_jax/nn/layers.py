@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,55 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from lejepa_jax.statistics.reductions import AxisName
+
+
+def check_sizes(**sizes: int) -> None:
+    """Require whole numbers above zero.
+
+    Args:
+        **sizes: Arguments by name.
+
+    Raises:
+        ValueError: For the first that is none.
+
+    Examples:
+        >>> check_sizes(width=64, depth=0)
+        Traceback (most recent call last):
+            ...
+        ValueError: depth must be a positive whole number, got 0
+    """
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+
+
+def check_images(images: Array, channels: int) -> None:
+    """Require a batch of normalized images, channels last.
+
+    Args:
+        images: What came.
+        channels: How many channels are wanted.
+
+    Raises:
+        ValueError: For another number of axes, an integer type, or another number of channels.
+
+    Examples:
+        >>> check_images(jnp.ones((8, 8, 3)), 3)
+        Traceback (most recent call last):
+            ...
+        ValueError: images must have shape (batch, height, width, 3), got (8, 8, 3)
+    """
+    if images.ndim != 4:
+        raise ValueError(
+            f"images must have shape (batch, height, width, {channels}), got {images.shape}"
+        )
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(
+            "images must be normalized, of a floating dtype (see "
+            f"lejepa_jax.augment.eval_view), got {images.dtype}"
+        )
+    if images.shape[-1] != channels:
+        raise ValueError(f"images must have {channels} channels, got {images.shape}")
 
 
 def batch_norm(
@@ -24,8 +74,8 @@ def batch_norm(
     Args:
         features: Number of channels.
         scale_init: Initializer of the gain; zeros make a residual branch start as the identity.
-        axis_name: Mapped axis over which the batch is spread. Leave it out under plain `jit`, where
-            the mean over a sharded array is already the global one.
+        axis_name: Mapped axis over which the batch is sharded. Leave it out under plain `jit`,
+            where the mean over a sharded array is already the global one.
         rngs: Source of the initial parameters.
 
     Returns:
@@ -187,7 +237,7 @@ def drop_path_scales(
 
     With probability :math:`1 - p` the branch survives and is multiplied by :math:`1 / (1 - p)`, so
     that its expectation stays; otherwise it is multiplied by 0. An example's draws depend on its
-    own key alone: how the batch is spread over devices changes nothing.
+    own key alone: how the batch is sharded over devices changes nothing.
 
     Args:
         keys: One key an example, made from its index in the global batch.
@@ -209,5 +259,5 @@ def drop_path_scales(
     if keys is None:
         raise ValueError("keys must hold one key an image to train with drop_path > 0, got None")
     survive = 1 - jnp.asarray(rates, jnp.float32)
-    draws = jax.vmap(lambda key: jax.random.uniform(key, survive.shape))(keys)
+    draws = jax.vmap(lambda key: jax.random.uniform(key, survive.shape, jnp.float32))(keys)
     return (draws < survive[None]).astype(jnp.float32) / survive[None]

@@ -8,7 +8,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from lejepa_jax.nn.layers import batch_norm, normalize
+from lejepa_jax.nn.layers import batch_norm, check_sizes, normalize
 from lejepa_jax.statistics.reductions import AxisName
 
 
@@ -28,11 +28,12 @@ class Projector(nnx.Module):
         hidden_features: Width of the hidden layers.
         num_layers: Number of linear layers; 0 is the identity.
         dtype: Type in which the layers compute; parameters and BatchNorm are float32.
-        axis_name: Mapped axis over which the batch of BatchNorm is spread.
+        axis_name: Mapped axis over which the batch of BatchNorm is sharded.
         rngs: Source of the initial parameters.
 
     Raises:
-        ValueError: If `num_layers` is not 0, 1, 2 or 3, or if it is 0 and the widths differ.
+        ValueError: If a width is not positive, `num_layers` is not 0, 1, 2 or 3, or it is 0 and the
+            widths differ.
 
     Examples:
         >>> def project(features):
@@ -57,6 +58,8 @@ class Projector(nnx.Module):
         axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
+        check_sizes(in_features=in_features, out_features=out_features)
+        check_sizes(hidden_features=hidden_features)
         if num_layers not in (0, 1, 2, 3):
             raise ValueError(f"num_layers must be 0, 1, 2 or 3, got {num_layers}")
         if num_layers == 0 and in_features != out_features:

@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from lejepa_jax.checks import check_choice
-from lejepa_jax.nn.layers import batch_norm, normalize
+from lejepa_jax.nn.layers import batch_norm, check_images, check_sizes, normalize
 from lejepa_jax.statistics.reductions import AxisName
 
 # depth: (blocks a stage, whether they are bottlenecks)
@@ -53,7 +53,7 @@ class ResidualBlock(nnx.Module):
         bottleneck: Which of the two.
         zero_init_residual: Whether the last gain starts at zero, the block at its shortcut.
         dtype: Type in which the convolutions compute.
-        axis_name: Mapped axis over which the batch of BatchNorm is spread.
+        axis_name: Mapped axis over which the batch of BatchNorm is sharded.
         rngs: Source of the initial parameters.
     """
 
@@ -131,12 +131,13 @@ class ResNet(nnx.Module):
         image_size: Side of the images, needed for "flatten".
         zero_init_residual: Whether each residual branch starts at zero.
         dtype: Type in which the convolutions compute.
-        axis_name: Mapped axis over which the batch of BatchNorm is spread.
+        axis_name: Mapped axis over which the batch of BatchNorm is sharded.
         rngs: Source of the initial parameters.
 
     Raises:
-        ValueError: If `stem` or `pooling` is unknown, `image_size` is missing, `stage_widths` has
-            another length than `stage_sizes`, or a bottleneck's width is not divisible by 4.
+        ValueError: If `stem` or `pooling` is unknown, a size is not positive, `image_size` is
+            missing, `stage_widths` has another length than `stage_sizes`, or a bottleneck's width
+            is not divisible by 4.
 
     Examples:
         >>> def encode(images):
@@ -168,6 +169,9 @@ class ResNet(nnx.Module):
         axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
+        check_sizes(width=width, in_channels=in_channels)
+        if image_size is not None:
+            check_sizes(image_size=image_size)
         check_choice("stem", stem, ("imagenet", "small"))
         check_choice("pooling", pooling, ("mean", "flatten"))
         if pooling == "flatten" and image_size is None:
@@ -180,6 +184,9 @@ class ResNet(nnx.Module):
                 f"stage_widths must name one width for each of the {len(stage_sizes)} stages (at "
                 f"least one), got {tuple(stage_widths)}"
             )
+        for stage, (count, out) in enumerate(zip(stage_sizes, stage_widths, strict=True)):
+            # The first stage halves nothing: it may have no block.
+            check_sizes(stage_sizes=count + (stage == 0), stage_widths=out)
         if bottleneck and any(out % 4 for out in stage_widths):
             raise ValueError(
                 f"stage_widths must be divisible by 4 with bottlenecks, got {tuple(stage_widths)}"
@@ -226,10 +233,10 @@ class ResNet(nnx.Module):
             The map in float32.
 
         Raises:
-            ValueError: If the images have another number of channels than `in_channels`.
+            ValueError: If the images are integers, have no batch axis or another number of channels
+                than `in_channels`.
         """
-        if images.shape[-1] != self.in_channels:
-            raise ValueError(f"images must have {self.in_channels} channels, got {images.shape}")
+        check_images(images, self.in_channels)
         x = jax.nn.relu(normalize(self.stem_norm, self.stem(images), train=train))
         if self.pool:
             edges: Any = ((1, 1), (1, 1))  # annotated as str there, though pairs are documented
@@ -257,8 +264,8 @@ class ResNet(nnx.Module):
             One feature vector an image, in float32.
 
         Raises:
-            ValueError: If the images have another number of channels than `in_channels`, or another
-                side than `image_size` where the map is flattened.
+            ValueError: If the images are integers, have no batch axis or another number of channels
+                than `in_channels`, or another side than `image_size` where the map is flattened.
         """
         x = self.patch_features(images, train=train)
         if self.pooling == "mean":

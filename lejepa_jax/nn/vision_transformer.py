@@ -17,10 +17,17 @@ from jaxtyping import Array, Float, Key
 
 import rope_jax
 from lejepa_jax.checks import check_choice
-from lejepa_jax.nn.layers import drop_path_ramp, drop_path_scales, gelu, layer_norm, patchify
+from lejepa_jax.nn.layers import (
+    check_images,
+    check_sizes,
+    drop_path_ramp,
+    drop_path_scales,
+    layer_norm,
+    patchify,
+)
+from lejepa_jax.nn.positions import sincos_table
+from lejepa_jax.nn.transformer import Block, Rotate
 from lejepa_jax.statistics.reductions import AxisName
-
-Rotate = Callable[[Array], Array]
 
 # Positions that this encoder makes itself.
 _OWN_POSITIONS = ("learned", "sincos", "none")
@@ -47,211 +54,6 @@ VIT_SIZES = MappingProxyType(
         "G": ViTSize(1664, 48, 16, 8192),
     }
 )
-
-
-def sincos_table(
-    height: int, width: int, features: int, *, reference: tuple[int, int] | None = None
-) -> Float[Array, "{height} {width} {features}"]:
-    r"""Tabulate the fixed sine-cosine positions of a grid of patches.
-
-    Half of the features encode the row :math:`y`, half the column :math:`x`, each as
-    :math:`\sin(\omega_f y), \cos(\omega_f y)` with :math:`\omega_f = 10000^{-4f/D}` for
-    :math:`f = 0, \dots, D/4 - 1`. Positions are counted in patches of the reference grid: a grid of
-    another size is stretched over it, :math:`y_i = (i + \tfrac12) H_0 / H - \tfrac12`, as the
-    resizing of a learned table does. On the reference grid these are the published integers.
-
-    Args:
-        height: Rows of patches.
-        width: Columns of patches.
-        features: Width of the tokens.
-        reference: Rows and columns of the grid trained on; by default this grid.
-
-    Returns:
-        The table, in float32.
-
-    Raises:
-        ValueError: If `features` is not divisible by 4.
-
-    Examples:
-        >>> sincos_table(2, 2, 4)[1, 0].round(3)
-        Array([0.841, 0.54 , 0.   , 1.   ], dtype=float32)
-
-    References:
-        X. Chen, S. Xie, K. He, "An Empirical Study of Training Self-Supervised Vision
-        Transformers", arXiv 2104.02057, 2021, section 5.
-    """
-    if features % 4:
-        raise ValueError(f"width must be divisible by 4 for sin-cos positions, got {features}")
-    bands = features // 4
-    omega = 10000.0 ** -(jnp.arange(bands, dtype=jnp.float32) / bands)
-    halves = []
-    for count, whole in zip((height, width), reference or (height, width), strict=True):
-        places = (jnp.arange(count, dtype=jnp.float32) + 0.5) * (whole / count) - 0.5
-        angles = places[:, None] * omega[None]
-        halves.append(jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1))
-    shape = (height, width, features // 2)
-    rows = jnp.broadcast_to(halves[0][:, None], shape)
-    columns = jnp.broadcast_to(halves[1][None], shape)
-    return jnp.concatenate([rows, columns], -1)
-
-
-class Attention(nnx.Module):
-    """Multi-head self-attention; softmax in float32.
-
-    Args:
-        width: Width of the tokens.
-        num_heads: Number of heads.
-        qk_norm: Whether queries and keys are LayerNorm-ed head by head, before any rotation.
-        implementation: Passed to `jax.nn.dot_product_attention`: None or "xla", or "cudnn" for
-            flash attention on GPUs in bfloat16.
-        dtype: Type in which the matrix products compute.
-        rngs: Source of the initial parameters.
-
-    References:
-        A. Dosovitskiy et al., "An Image is Worth 16x16 Words", arXiv 2010.11929, 2020, appendix A.
-        M. Dehghani et al., "Scaling Vision Transformers to 22 Billion Parameters",
-        arXiv 2302.05442, 2023, section 2 (norm of queries and keys).
-    """
-
-    def __init__(
-        self,
-        width: int,
-        num_heads: int,
-        *,
-        qk_norm: bool,
-        implementation: str | None,
-        dtype: DTypeLike,
-        rngs: nnx.Rngs,
-    ):
-        self.num_heads = num_heads
-        self.implementation = implementation
-        self.dtype = dtype
-        self.qkv = nnx.Linear(width, 3 * width, dtype=dtype, rngs=rngs)
-        self.out = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
-        # Without offsets: softmax does not see one that all keys share.
-        head_norm = functools.partial(layer_norm, width // num_heads, use_bias=False, rngs=rngs)
-        self.query_norm = head_norm() if qk_norm else None
-        self.key_norm = head_norm() if qk_norm else None
-
-    def project(
-        self, x: Float[Array, "b n w"], rotate: Rotate | None = None
-    ) -> tuple[Float[Array, "b n h d"], Float[Array, "b n h d"], Float[Array, "b n h d"]]:
-        """Compute queries, keys and values; `rotate` acts on the first two, after their norm."""
-        # Split before heads are told apart: the gradient is one concatenation.
-        query, key, value = (
-            rearrange(part, "b n (h d) -> b n h d", h=self.num_heads)
-            for part in jnp.split(self.qkv(x), 3, axis=-1)
-        )
-        if self.query_norm is not None and self.key_norm is not None:
-            query, key = self.query_norm(query), self.key_norm(key)
-        if rotate is not None:
-            query, key = rotate(query), rotate(key)
-        return query.astype(self.dtype), key.astype(self.dtype), value
-
-    def __call__(
-        self,
-        x: Float[Array, "b n w"],
-        *,
-        rotate: Rotate | None = None,
-        log_measure: Float[Array, " n"] | None = None,
-    ) -> Float[Array, "b n w"]:
-        """Attend from every token to every token, whose weights are given by `log_measure`."""
-        query, key, value = self.project(x, rotate)
-        mixed = rope_jax.attention(
-            query,
-            key,
-            value,
-            log_measure=log_measure,
-            implementation="cudnn" if self.implementation == "cudnn" else "xla",
-        )
-        return self.out(rearrange(mixed, "b n h d -> b n (h d)"))
-
-    def weights(
-        self,
-        x: Float[Array, "b n w"],
-        *,
-        rotate: Rotate | None = None,
-        log_measure: Float[Array, " n"] | None = None,
-    ) -> Float[Array, "b h n n"]:
-        """Compute the attention of each token (third axis) to each token (last axis)."""
-        query, key, _ = self.project(x, rotate)
-        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32)
-        scores = scores / math.sqrt(query.shape[-1])
-        if log_measure is not None:
-            scores = scores + log_measure[None, None, None]
-        return jax.nn.softmax(scores, -1)
-
-
-class Block(nnx.Module):
-    r"""Transformer block with the norms before: :math:`x + A(N x)`, then :math:`x + M(N x)`.
-
-    Args:
-        width: Width of the tokens.
-        num_heads: Number of heads.
-        mlp_width: Width of the hidden layer of the MLP.
-        qk_norm: Whether queries and keys are normalized.
-        layer_scale: Initial value of the learned gain of each branch's channels; None for no gain.
-        implementation: Of the attention.
-        dtype: Type in which the matrix products compute.
-        rngs: Source of the initial parameters.
-
-    References:
-        A. Dosovitskiy et al., "An Image is Worth 16x16 Words", arXiv 2010.11929, 2020, eq. 2, 3.
-        H. Touvron et al., "Going deeper with Image Transformers", arXiv 2103.17239, 2021, eq. 4
-        (LayerScale).
-    """
-
-    def __init__(
-        self,
-        width: int,
-        num_heads: int,
-        mlp_width: int,
-        *,
-        qk_norm: bool,
-        layer_scale: float | None,
-        implementation: str | None,
-        dtype: DTypeLike,
-        rngs: nnx.Rngs,
-    ):
-        self.attention_norm = layer_norm(width, rngs=rngs)
-        self.attention = Attention(
-            width,
-            num_heads,
-            qk_norm=qk_norm,
-            implementation=implementation,
-            dtype=dtype,
-            rngs=rngs,
-        )
-        self.mlp_norm = layer_norm(width, rngs=rngs)
-        self.expand = nnx.Linear(width, mlp_width, dtype=dtype, rngs=rngs)
-        self.contract = nnx.Linear(mlp_width, width, dtype=dtype, rngs=rngs)
-        self.layer_scales = (
-            None
-            if layer_scale is None
-            else nnx.List(nnx.Param(jnp.full(width, layer_scale, jnp.float32)) for _ in range(2))
-        )
-
-    def __call__(
-        self,
-        x: Float[Array, "b n w"],
-        *,
-        rotate: Rotate | None = None,
-        log_measure: Float[Array, " n"] | None = None,
-        scales: Float[Array, "b 2"] | None = None,
-    ) -> Float[Array, "b n w"]:
-        """Add both branches, each times its column of `scales` (stochastic depth)."""
-        mixed = self.attention(self.attention_norm(x), rotate=rotate, log_measure=log_measure)
-        x = self._add(x, mixed, 0, scales)
-        hidden = gelu(self.expand(self.mlp_norm(x)))
-        return self._add(x, self.contract(hidden), 1, scales)
-
-    def _add(self, x: Array, branch: Array, which: int, scales: Array | None) -> Array:
-        branch = branch.astype(x.dtype)
-        if self.layer_scales is not None:
-            branch = branch * self.layer_scales[which][...][None, None]
-        if scales is not None:
-            branch = branch * scales[:, which, None, None]
-        return x + branch
 
 
 class _Grid(NamedTuple):
@@ -315,8 +117,9 @@ class ViT(nnx.Module):
         rngs: Source of the initial parameters.
 
     Raises:
-        ValueError: If heads do not divide the width, patches do not tile `image_size`, `pooling` or
-            `position` is unknown, or `drop_path` is not in [0, 1).
+        ValueError: If a size is not positive, heads do not divide the width, patches do not tile
+            `image_size`, `pooling`, `position` or `attention_implementation` is unknown,
+            `layer_scale` is not finite, or `drop_path` is not in [0, 1).
 
     Examples:
         >>> def encode(images):
@@ -359,10 +162,15 @@ class ViT(nnx.Module):
         axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
+        check_sizes(width=width, depth=depth, num_heads=num_heads, in_channels=in_channels)
+        check_sizes(patch_size=patch_size)
         if width % num_heads:
             raise ValueError(f"width must be divisible by num_heads={num_heads}, got {width}")
+        if not num_registers >= 0:
+            raise ValueError(f"num_registers must not be negative, got {num_registers}")
         check_choice("pooling", pooling, ("cls", "mean"))
         height, breadth = (image_size, image_size) if isinstance(image_size, int) else image_size
+        check_sizes(image_size=min(height, breadth))
         self.patch_size = patch_size
         self.grid = self._grid("image_size", height, breadth)
         if isinstance(position, str) and position not in _OWN_POSITIONS:
@@ -425,10 +233,11 @@ class ViT(nnx.Module):
             )
         return height // self.patch_size, width // self.patch_size
 
-    def _embed(self, images: Float[Array, "b h w c"]) -> tuple[Float[Array, "b n width"], _Grid]:
+    def _embed(
+        self, images: Float[Array, "b h w c"], weigh_tokens: bool | None = None
+    ) -> tuple[Float[Array, "b n width"], _Grid]:
         """Make the tokens, and what turns and weighs the queries and keys of this grid."""
-        if images.shape[-1] != self.in_channels:
-            raise ValueError(f"images must have {self.in_channels} channels, got {images.shape}")
+        check_images(images, self.in_channels)
         grid = self._grid("images", *images.shape[1:3])
         x = self.patch_embedding(patchify(images, self.patch_size)).astype(jnp.float32)
         cls = None if self.cls_token is None else self.cls_token[...]
@@ -456,9 +265,10 @@ class ViT(nnx.Module):
         ]
         logs = None
         # Where all weights are equal they cancel, and nothing needs to be added to the scores.
-        if self.log_measure and self.num_prefix and grid != self.grid:
+        weighs = self.log_measure if weigh_tokens is None else weigh_tokens
+        if weighs and self.num_prefix and grid != self.grid:
             logs = rope_jax.log_measure(
-                jnp.ones(math.prod(grid)),
+                jnp.ones(math.prod(grid), jnp.float32),
                 num_prefix=self.num_prefix,
                 num_train=math.prod(self.grid),
             )
@@ -531,6 +341,7 @@ class ViT(nnx.Module):
         *,
         train: bool = False,
         keys: Key[Array, " b"] | None = None,
+        weigh_tokens: bool | None = None,
     ) -> Float[Array, "b d"]:
         """Encode images.
 
@@ -539,15 +350,17 @@ class ViT(nnx.Module):
             train: Whether stochastic depth acts.
             keys: One key an image, made from its index in the global batch. Needed to train with
                 `drop_path` above 0.
+            weigh_tokens: Whether keys are weighted by the part of the image they stand for; by
+                default what `log_measure` says.
 
         Returns:
             The final-normed class token, or the mean of the final-normed patches, in float32.
 
         Raises:
-            ValueError: If the images have another number of channels than `in_channels`, patches do
-                not tile them, or `keys` is missing.
+            ValueError: If the images are integers, have no batch axis or another number of channels
+                than `in_channels`, patches do not tile them, or `keys` is missing.
         """
-        layers = self._layers(*self._embed(images), train=train, keys=keys)
+        layers = self._layers(*self._embed(images, weigh_tokens), train=train, keys=keys)
         return self._pool(deque(layers, maxlen=1)[0])
 
     def patch_features(self, images: Float[Array, "b h w c"]) -> Float[Array, "b gh gw d"]:
@@ -562,9 +375,24 @@ class ViT(nnx.Module):
         Raises:
             ValueError: As in a call.
         """
-        patches = self.norm(deque(self._layers(*self._embed(images)), maxlen=1)[0])
+        patches = self.tokens(images)
         grid = self._grid("images", *images.shape[1:3])
-        return patches[:, self.num_prefix :].reshape(images.shape[0], *grid, self.features)
+        return patches.reshape(images.shape[0], *grid, self.features)
+
+    def tokens(self, images: Float[Array, "b h w c"]) -> Float[Array, "b n d"]:
+        """Compute the final-normed patch tokens, row by row of their grid.
+
+        Args:
+            images: Normalized images whose sides are multiples of `patch_size`.
+
+        Returns:
+            One feature vector a patch, in float32, without class and register tokens.
+
+        Raises:
+            ValueError: As in a call.
+        """
+        tokens = self.norm(deque(self._layers(*self._embed(images)), maxlen=1)[0])
+        return tokens[:, self.num_prefix :]
 
     def intermediate(
         self, images: Float[Array, "b h w c"], *, num_layers: int = 2

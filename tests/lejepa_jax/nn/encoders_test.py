@@ -224,6 +224,73 @@ def test_images_of_another_number_of_channels_are_refused(name):
         model(jnp.ones((1, 8, 8, 1)))
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ENCODERS)
+def test_one_image_without_a_batch_axis_and_integers_are_refused(name):
+    model = nnx.merge(*random_state(MAKERS[name]))
+    for call in (model, model.patch_features):
+        with pytest.raises(ValueError, match=re.escape("(batch, height, width, 3), got (8, 8, 3)")):
+            jax.eval_shape(call, jnp.ones((8, 8, 3)))
+        for dtype in (jnp.uint8, jnp.uint16, jnp.int32):
+            with pytest.raises(ValueError, match=f"must be normalized.*got {jnp.dtype(dtype)}"):
+                jax.eval_shape(call, jnp.ones((1, 8, 8, 3), dtype))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: make_vit(attention_implementation="flash"), "None, 'xla' or 'cudnn', got 'flash'"),
+        (lambda: make_vit(in_channels=0), "in_channels must be a positive whole number, got 0"),
+        (lambda: make_vit(mlp_width=-4), "mlp_width must be a positive whole number, got -4"),
+        (lambda: ViT(width=8, depth=0, num_heads=2, rngs=nnx.Rngs(0)), "depth must be a positive"),
+        (lambda: ViT(width=8, depth=1, num_heads=0, rngs=nnx.Rngs(0)), "num_heads must be a pos"),
+        (
+            lambda: ViT(width=8, depth=1, num_heads=2, patch_size=0, rngs=nnx.Rngs(0)),
+            "patch_size must be a positive",
+        ),
+        (
+            lambda: ViT(width=8, depth=1, num_heads=2, image_size=-16, rngs=nnx.Rngs(0)),
+            "image_size must be a positive",
+        ),
+        (
+            lambda: ViT(width=8, depth=1, num_heads=2, num_registers=-1, rngs=nnx.Rngs(0)),
+            "num_registers must not be negative, got -1",
+        ),
+        (
+            lambda: ViT(width=8, depth=1, num_heads=2, layer_scale=np.nan, rngs=nnx.Rngs(0)),
+            "layer_scale must be finite or None, got nan",
+        ),
+        (
+            lambda: ViT(width=8, depth=1, num_heads=2, drop_path=np.nan, rngs=nnx.Rngs(0)),
+            r"drop_path must be in \[0, 1\), got nan",
+        ),
+        (lambda: make_convnext(in_channels=-3), "in_channels must be a positive"),
+        (lambda: ConvNeXt(depths=(1, 0), widths=(4, 8), rngs=nnx.Rngs(0)), "depths must be a pos"),
+        (lambda: ConvNeXt(depths=(1,), widths=(-4,), rngs=nnx.Rngs(0)), "widths must be a pos"),
+        (
+            lambda: ConvNeXt(depths=(1,), widths=(4,), stem_patch=0, rngs=nnx.Rngs(0)),
+            "stem_patch must be a positive",
+        ),
+        (lambda: make_resnet(image_size=-1), "image_size must be a positive"),
+        (lambda: ResNet(stage_sizes=(1, 0), rngs=nnx.Rngs(0)), "stage_sizes must be a positive"),
+        (lambda: ResNet(stage_sizes=(-1, 1), rngs=nnx.Rngs(0)), "stage_sizes must be a positive"),
+        (lambda: ResNet(stage_sizes=(1,), width=0, rngs=nnx.Rngs(0)), "width must be a positive"),
+        (
+            lambda: ResNet(stage_sizes=(1,), stage_widths=(-8,), rngs=nnx.Rngs(0)),
+            "stage_widths must be a positive",
+        ),
+        (lambda: Projector(0, 3, rngs=nnx.Rngs(0)), "in_features must be a positive"),
+        (
+            lambda: Projector(6, 3, hidden_features=-1, rngs=nnx.Rngs(0)),
+            "hidden_features must be a positive",
+        ),
+    ],
+)
+def test_options_that_make_no_network_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        nnx.eval_shape(make)
+
+
 @pytest.mark.parametrize("name", ["vit", "convnext"])
 def test_stochastic_depth_without_keys_is_refused(name):
     model = nnx.merge(*random_state(MAKERS[name]))

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rope_jax
-from lejepa_jax.nn.vision_transformer import ViT, sincos_table, vit
+from lejepa_jax.nn.positions import sincos_table
+from lejepa_jax.nn.vision_transformer import ViT, vit
 from rope_jax import Encoding, patch_grid
 
 WIDTH, HEADS, PATCH = 8, 2, 2
