@@ -20,6 +20,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rope_jax.checks import check_choice
 
+__all__ = [
+    "axis_mask",
+    "geometric",
+    "log_uniform",
+    "pixel",
+    "quasi_random_directions",
+    "random_frames",
+]
+
 
 def geometric(
     num: int, base: float, *, exponent: str = "channels", scale: float = 1.0
@@ -170,12 +179,12 @@ def random_frames(key: PRNGKeyArray, num: int, dim: int) -> Float[Array, "{num} 
         True
     """
     if dim == 1:
-        return jnp.ones((num, 1, 1))
+        return jnp.ones((num, 1, 1), jnp.float32)
     if dim == 2:
-        angle = jax.random.uniform(key, (num,), maxval=2 * jnp.pi)
+        angle = jax.random.uniform(key, (num,), jnp.float32, maxval=2 * jnp.pi)
         cos, sin = jnp.cos(angle), jnp.sin(angle)
         return jnp.stack([jnp.stack([cos, sin], -1), jnp.stack([-sin, cos], -1)], -2)
-    return jax.random.orthogonal(key, dim, (num,))
+    return jax.random.orthogonal(key, dim, (num,), jnp.float32)
 
 
 def axis_mask(sections: Sequence[int]) -> Float[np.ndarray, "m f"]:

@@ -66,7 +66,7 @@ def log_measure(
     if num_prefix == 0:
         return logs
     weight = 1 / (num_train or measure.shape[-1]) if prefix_measure is None else prefix_measure
-    prefix = jnp.full((*measure.shape[:-1], num_prefix), jnp.log(weight))
+    prefix = jnp.full((*measure.shape[:-1], num_prefix), jnp.log(weight), jnp.float32)
     return jnp.concatenate([prefix, logs], axis=-1)
 
 

@@ -45,7 +45,8 @@ def shift_error(
         >>> bool(error < 1e-5)
         True
     """
-    q, k = jax.random.normal(key, (2, positions.shape[0], num_heads, head_dim))
+    q, k = jax.random.normal(key, (2, positions.shape[0], num_heads, head_dim), jnp.float32)
+    positions, shift = positions.astype(jnp.float32), shift.astype(jnp.float32)
     before = scores(encoding, params, positions, q, k)
     after = scores(encoding, params, positions + shift[None, :], q, k)
     return jnp.sqrt(jnp.mean(jnp.square(after - before))) / jnp.std(before)
@@ -83,9 +84,10 @@ def group_law_error(
         >>> bool(law < 1e-6)
         True
     """
+    positions = positions.astype(jnp.float32)
     num, axes = positions.shape
     differences = (positions[None, :, :] - positions[:, None, :]).reshape(-1, axes)
-    everything = jnp.concatenate([positions, differences, jnp.zeros((1, axes))])
+    everything = jnp.concatenate([positions, differences, jnp.zeros((1, axes), positions.dtype)])
     rotation = encoding.prepare(params, everything)
     r = rotation_matrices(encoding, rotation, len(everything), head_dim, num_heads)
     one, two, origin = r[:num], r[num:-1], r[-1]
@@ -111,6 +113,7 @@ def commutator_norm(a: Float[Array, "*b d d"], b: Float[Array, "*b d d"]) -> Flo
         >>> commutator_norm(yaw, roll).round(5)
         Array(0.70711, dtype=float32)
     """
+    a, b = a.astype(jnp.float32), b.astype(jnp.float32)
     defect = exact_einsum("...ij,...jk->...ik", a, b) - exact_einsum("...ij,...jk->...ik", b, a)
 
     def square(x: Array) -> Array:
@@ -157,12 +160,13 @@ def mixed_difference(
         >>> bool(e < 1e-6)
         True
     """
+    displacements = displacements.astype(jnp.float32)
     num = len(displacements)
-    a = jnp.zeros((num, num_axes)).at[:, axes[0]].set(displacements[:, 0])
-    b = jnp.zeros((num, num_axes)).at[:, axes[1]].set(displacements[:, 1])
-    places = jnp.concatenate([a + b, a, b, jnp.zeros((num, num_axes))])
+    a = jnp.zeros((num, num_axes), displacements.dtype).at[:, axes[0]].set(displacements[:, 0])
+    b = jnp.zeros((num, num_axes), displacements.dtype).at[:, axes[1]].set(displacements[:, 1])
+    places = jnp.concatenate([a + b, a, b, jnp.zeros((num, num_axes), displacements.dtype)])
     rotation = encoding.prepare(params, places)
-    draws = jax.random.normal(key, (2, 16, 1, num_heads, head_dim))
+    draws = jax.random.normal(key, (2, 16, 1, num_heads, head_dim), jnp.float32)
     q, k = jnp.broadcast_to(draws, (2, 16, len(places), num_heads, head_dim))
     # The query sits at the origin, which is where the last block of places is.
     q = encoding.rotate(rotation, q)[:, -1:, :, :]

@@ -50,7 +50,8 @@ def rotation_matrices(
                [ 1.,  0.]], dtype=float32)
     """
     basis = jnp.broadcast_to(
-        jnp.eye(head_dim)[:, None, None, :], (head_dim, num_tokens, num_heads, head_dim)
+        jnp.eye(head_dim, dtype=jnp.float32)[:, None, None, :],
+        (head_dim, num_tokens, num_heads, head_dim),
     )
     # The channel put in is a leading axis of x: tables of shape (n, h, ..) broadcast over it.
     return jnp.moveaxis(encoding.rotate(rotation, basis), 0, -1)
@@ -72,5 +73,6 @@ def scores(
         (2, 3, 3)
     """
     rotation = encoding.prepare(params, positions)
+    q, k = q.astype(jnp.float32), k.astype(jnp.float32)
     q, k = encoding.rotate(rotation, q), encoding.rotate(rotation, k)
     return exact_einsum("ihd,jhd->hij", q, k) / q.shape[-1] ** 0.5

@@ -42,7 +42,12 @@ def kernel_map(
         >>> kernel_map(rope_jax.rope_1d(2, 1), {}, half_turn, head_dim=2, num_heads=1)
         Array([[ 1., -1.]], dtype=float32)
     """
-    base = jnp.zeros((displacements.shape[-1],)) if origin is None else origin
+    displacements = displacements.astype(jnp.float32)
+    base = (
+        jnp.zeros((displacements.shape[-1],), displacements.dtype)
+        if origin is None
+        else origin.astype(jnp.float32)
+    )
     places = jnp.concatenate([base[None, :], base[None, :] + displacements])
     rotation = encoding.prepare(params, places)
     r = rotation_matrices(encoding, rotation, len(places), head_dim, num_heads)
@@ -71,6 +76,7 @@ def locality(
         >>> round(float(locality(jnp.zeros(2), jnp.array([[3.0], [4.0]]))), 3)
         3.536
     """
+    displacements = displacements.astype(jnp.float32)
     weights = jax.nn.softmax(sharpness * kernel.astype(jnp.float32), axis=-1)
     return jnp.sqrt(
         exact_einsum("...n,n->...", weights, jnp.sum(jnp.square(displacements), axis=-1))

@@ -180,7 +180,7 @@ def equivariance_report(
     """
     positions = patch_grid((grid,) * num_axes, extent=extent).positions
     spacing = 2 * extent / grid
-    line = jnp.linspace(-extent, extent, resolution)
+    line = jnp.linspace(-extent, extent, resolution, dtype=jnp.float32)
     plane = jnp.stack(jnp.meshgrid(line, line, indexing="xy"), axis=-1).reshape(-1, 2)
     plane = jnp.pad(plane, ((0, 0), (0, max(num_axes - 2, 0))))[:, :num_axes]
     rows, kernels, spectra = {}, {}, {}
@@ -195,11 +195,14 @@ def equivariance_report(
                 lambda step: shift_error(
                     draw_key, encoding, own, positions, step, head_dim=head_dim, num_heads=num_heads
                 ),
-                spacing * jnp.eye(num_axes),
+                spacing * jnp.eye(num_axes, dtype=jnp.float32),
             )
             rotation = encoding.prepare(own, positions)
             r = rotation_matrices(encoding, rotation, len(positions), head_dim, num_heads)
-            defect = exact_einsum("nhki,nhkj->nhij", r, r) - jnp.eye(head_dim)[None, None]
+            defect = (
+                exact_einsum("nhki,nhkj->nhij", r, r)
+                - jnp.eye(head_dim, dtype=jnp.float32)[None, None]
+            )
             mixed = (
                 mixed_difference(
                     draw_key,
@@ -211,7 +214,7 @@ def equivariance_report(
                     num_heads=num_heads,
                 )
                 if num_axes > 1
-                else jnp.full((), jnp.inf)
+                else jnp.full((), jnp.inf, jnp.float32)
             )
             law = group_law_error(
                 encoding,

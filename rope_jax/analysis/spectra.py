@@ -106,7 +106,7 @@ def spectrum(
     values = np.einsum("hik,mhij,hjk->hkm", vectors.conj(), exact, vectors).real
     pairs = [(i, j) for i in range(num_axes) for j in range(i)]
     worst = [jnp.max(commutator_norm(a[i], a[j])) for i, j in pairs]
-    largest = jnp.max(jnp.stack(worst)) if worst else jnp.zeros(())
+    largest = jnp.max(jnp.stack(worst)) if worst else jnp.zeros((), jnp.float32)
     return Spectrum(jnp.asarray(values, jnp.float32), largest)
 
 
@@ -132,7 +132,7 @@ def nyquist_coverage(
     """
     num_axes = frequencies.shape[-1]
     widths = np.broadcast_to(np.asarray(spacing, np.float32), (num_axes,))
-    phase = jnp.abs(frequencies) * jnp.asarray(widths).reshape(
+    phase = jnp.abs(frequencies.astype(jnp.float32)) * jnp.asarray(widths).reshape(
         (1,) * (frequencies.ndim - 1) + (-1,)
     )
     return jnp.mean(jnp.all(phase <= np.pi, axis=-1).astype(jnp.float32))

@@ -91,7 +91,9 @@ def learned_absolute(
     window = _keys if method == "cubic" else _hat
 
     def init(key: PRNGKeyArray) -> Params:
-        return {"table": std * jax.random.truncated_normal(key, -2.0, 2.0, (*grid, width))}
+        return {
+            "table": std * jax.random.truncated_normal(key, -2.0, 2.0, (*grid, width), jnp.float32)
+        }
 
     def embed(params: Params, positions: Num[Array, "*b n m"]) -> Float[Array, "*b n w"]:
         positions = check_positions(positions, num_axes)[..., ::-1]  # rows first, as the table

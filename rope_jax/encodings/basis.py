@@ -126,14 +126,14 @@ def string_cayley(
 
     def init(key: PRNGKeyArray) -> Params:
         return {
-            "basis": jnp.zeros((num_heads, head_dim * (head_dim - 1) // 2)),
+            "basis": jnp.zeros((num_heads, head_dim * (head_dim - 1) // 2), jnp.float32),
             "frequencies": _mixed_start(key, num_heads, num_axes, head_dim // 2, base, scale),
         }
 
     def prepare(params: Params, positions: Num[Array, "*b n m"]) -> BasisRotation:
         positions = check_positions(positions, num_axes)
         s = skew(params["basis"].astype(jnp.float32), head_dim)
-        eye = jnp.broadcast_to(jnp.eye(head_dim), s.shape)
+        eye = jnp.broadcast_to(jnp.eye(head_dim, dtype=jnp.float32), s.shape)
         basis = jnp.linalg.solve(eye + s, eye - s)  # the two factors commute
         return BasisRotation(
             pair_rotation(rotation_angles(positions, params["frequencies"])), basis
@@ -201,7 +201,7 @@ def string_circulant(
 
     def init(key: PRNGKeyArray) -> Params:
         shape = (num_axes, num_heads, head_dim)
-        return {"circulants": init_scale * jax.random.normal(key, shape)}
+        return {"circulants": init_scale * jax.random.normal(key, shape, jnp.float32)}
 
     def prepare(params: Params, positions: Num[Array, "*b n m"]) -> BasisRotation:
         positions = check_positions(positions, num_axes)

@@ -5,6 +5,7 @@ exactly when they commute. LieRE leaves them free; ComRoPE makes them commute by
 """
 
 from functools import partial
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +15,14 @@ from jaxtyping import Array, Float, Num, PRNGKeyArray
 from rope_jax.checks import check_choice, check_multiple, check_positions, expand_to
 from rope_jax.encodings.blocks import BlockRotation, rotate_blocks
 from rope_jax.encodings.encoding import Encoding, Params
-from rope_jax.encodings.skew_matrices import exp_skew, skew
+from rope_jax.encodings.skew_matrices import Derivatives, exp_skew, skew
 from rope_jax.layout import Layout, check_layout
 
 
 def _block_rotation(
-    positions: Float[Array, "*b n m"], generators: Float[Array, "m h f s s"]
+    positions: Float[Array, "*b n m"],
+    generators: Float[Array, "m h f s s"],
+    derivatives: Derivatives,
 ) -> BlockRotation:
     """Exp of the sum of position times generator, for every token, head and block."""
     terms = [
@@ -29,7 +32,7 @@ def _block_rotation(
     ]
     total = sum(terms[1:], start=terms[0])
     # Component-major, so that applying it in the half-split layout needs no transpose.
-    return BlockRotation(jnp.moveaxis(exp_skew(total), -3, -1))
+    return BlockRotation(jnp.moveaxis(exp_skew(total, derivatives=derivatives), -3, -1))
 
 
 def _rotate_blocks(
@@ -45,6 +48,7 @@ def liere(
     num_axes: int = 2,
     block_size: int = 8,
     init_scale: float = 1.0,
+    derivatives: Derivatives = "reverse",
     layout: Layout = "half_split",
 ) -> Encoding:
     r"""LieRE: :math:`R(p) = \exp(\sum_m p_m A_m)` with learned skew blocks.
@@ -62,6 +66,7 @@ def liere(
         block_size: Rows :math:`b` of a block.
         init_scale: Entries start uniform in ``[0, init_scale)``. The paper's :math:`2\pi` belongs
             to positions on [0, 1]; on :math:`[-\pi, \pi]`, :math:`2\pi` times as long, it is 1.
+        derivatives: See :func:`rope_jax.exp_skew`; ``"all"`` for ``jax.jvp`` and ``jax.jacfwd``.
         layout: Which channels make a block.
 
     Returns:
@@ -80,17 +85,18 @@ def liere(
         Ostmeier et al., "LieRE: Lie rotational positional encodings", arXiv 2406.10322, ICML 2025.
     """
     check_layout(layout)
+    check_choice("derivatives", derivatives, get_args(Derivatives))
     if block_size < 2:
         raise ValueError(f"block_size must be at least 2, got {block_size}")
     check_multiple("head_dim", head_dim, block_size)
     shape = (num_axes, num_heads, head_dim // block_size, block_size * (block_size - 1) // 2)
 
     def init(key: PRNGKeyArray) -> Params:
-        return {"generators": jax.random.uniform(key, shape, maxval=init_scale)}
+        return {"generators": jax.random.uniform(key, shape, jnp.float32, maxval=init_scale)}
 
     def prepare(params: Params, positions: Num[Array, "*b n m"]) -> BlockRotation:
         generators = skew(params["generators"].astype(jnp.float32), block_size)
-        return _block_rotation(check_positions(positions, num_axes), generators)
+        return _block_rotation(check_positions(positions, num_axes), generators, derivatives)
 
     return Encoding(init=init, prepare=prepare, rotate=partial(_rotate_blocks, layout=layout))
 
@@ -103,6 +109,7 @@ def comrope(
     variant: str = "linear",
     block_size: int = 8,
     init_scale: float = 0.16,
+    derivatives: Derivatives = "reverse",
     layout: Layout = "half_split",
 ) -> Encoding:
     r"""ComRoPE: exponentials of learned blocks that commute by construction.
@@ -123,6 +130,7 @@ def comrope(
         block_size: Rows of a block.
         init_scale: Standard deviation of the entries. The paper's 1 belongs to positions on [0, 1];
             on :math:`[-\pi, \pi]` it is :math:`1/2\pi \approx 0.16`.
+        derivatives: See :func:`rope_jax.exp_skew`; ``"all"`` for ``jax.jvp`` and ``jax.jacfwd``.
         layout: Which channels make a block.
 
     Returns:
@@ -141,6 +149,7 @@ def comrope(
         trainable commuting angle matrices", CVPR 2025.
     """
     check_layout(layout)
+    check_choice("derivatives", derivatives, get_args(Derivatives))
     check_choice("variant", variant, ("linear", "axial"))
     check_multiple("head_dim", head_dim, block_size * (num_axes if variant == "axial" else 1))
     blocks = head_dim // block_size
@@ -150,16 +159,21 @@ def comrope(
         generator_key, factor_key = jax.random.split(key)
         shape = (num_heads, blocks, block_size * (block_size - 1) // 2)
         # P - P^T with unit entries in P has entries of variance 2.
-        entries = 2**0.5 * init_scale * jax.random.normal(generator_key, shape)
+        entries = 2**0.5 * init_scale * jax.random.normal(generator_key, shape, jnp.float32)
         if variant == "axial":
             return {"generators": entries}
         # Shared by the heads, as in the released code.
-        return {"generators": entries, "factors": jax.random.normal(factor_key, (num_axes, blocks))}
+        return {
+            "generators": entries,
+            "factors": jax.random.normal(factor_key, (num_axes, blocks), jnp.float32),
+        }
 
     def prepare(params: Params, positions: Num[Array, "*b n m"]) -> BlockRotation:
         generators = skew(params["generators"].astype(jnp.float32), block_size)
         factors = jnp.asarray(own) if variant == "axial" else params["factors"]
         factors = factors.astype(jnp.float32)[:, None, :, None, None]
-        return _block_rotation(check_positions(positions, num_axes), factors * generators[None])
+        return _block_rotation(
+            check_positions(positions, num_axes), factors * generators[None], derivatives
+        )
 
     return Encoding(init=init, prepare=prepare, rotate=partial(_rotate_blocks, layout=layout))

@@ -53,6 +53,7 @@ def pair_rotation(angles: Float[Array, "*b n h f"]) -> PairRotation:
         >>> pair_rotation(jnp.zeros((1, 1, 1))).cos
         Array([[[1.]]], dtype=float32)
     """
+    angles = angles.astype(jnp.float32)
     return PairRotation(cos=jnp.cos(angles), sin=jnp.sin(angles))
 
 

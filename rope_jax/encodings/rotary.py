@@ -221,7 +221,7 @@ def axial(
     def frequencies(params: Params) -> Float[Array, "m h f"]:
         if learned is None:
             return jnp.asarray(fixed)
-        values = params["frequencies"]
+        values = params["frequencies"].astype(jnp.float32)
         if learned == "joint":
             values = jnp.tile(values, (1, num_axes))
         return values[None, :, :] * jnp.asarray(own[:, None, :])
@@ -276,7 +276,7 @@ def uniform(
     def frequencies(params: Params) -> Float[Array, "m h f"]:
         if not learned:
             return jnp.asarray(np.float32(frequency) * own)
-        return jnp.asarray(own) * params["frequencies"][:, None, None]
+        return jnp.asarray(own) * params["frequencies"].astype(jnp.float32)[:, None, None]
 
     return _pairs(head_dim, num_axes, layout, init if learned else no_params, frequencies)
 
@@ -329,7 +329,7 @@ def mixed(
         if rotate_init:
             frames = random_frames(key, num_heads, num_axes)
         else:
-            frames = jnp.tile(jnp.eye(num_axes), (num_heads, 1, 1))
+            frames = jnp.tile(jnp.eye(num_axes, dtype=jnp.float32), (num_heads, 1, 1))
         # (h, axis of the frame, m) times (t) -> (m, h, axis of the frame, t) -> (m, h, f)
         vectors = frames.transpose(2, 0, 1)[..., None] * jnp.asarray(
             magnitudes[None, None, None, :]

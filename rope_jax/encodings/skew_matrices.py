@@ -1,6 +1,8 @@
 """Exponentials of skew-symmetric matrices, which are rotations, and their derivatives."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +10,16 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from rope_jax.checks import check_choice
+
+Derivatives = Literal["reverse", "all"]
+
 # Matrices of up to this many rows are multiplied as vectors over the batch, which lies in the last
 # axes: there is next to nothing for a matrix unit to do, and each would be a call of its own.
 _SMALL = 8
+
+# Of loops of fixed length: norms up to 10^7, where an angle in float32 is off by a radian.
+_MAX_SQUARINGS = 24
 
 # Taylor polynomial of degree 8: below this norm its remainder is under float32 rounding.
 _TAYLOR_RADIUS = 0.6
@@ -47,11 +56,24 @@ def skew(upper: Float[Array, "*b k"], size: int) -> Float[Array, "*b {size} {siz
 
 def _num_squarings(matrix: Float[Array, "*b s s"]) -> Array:
     """Halvings that bring the largest matrix of the batch inside the radius of the polynomial."""
+    # A piecewise constant; without this the square root would have a NaN for a tangent at zero.
+    matrix = lax.stop_gradient(matrix)
     # The spectral norm of a skew matrix is at most its Frobenius norm over sqrt 2: eigenvalues
     # pair.
     norm = jnp.sqrt(jnp.max(jnp.sum(jnp.square(matrix), axis=(-1, -2)), initial=0.0) / 2)
     halvings = jnp.ceil(jnp.log2(jnp.maximum(norm, 1e-30) / _TAYLOR_RADIUS))
     return jnp.clip(halvings, 0, 60).astype(jnp.int32)
+
+
+def _repeat(step: Callable[[Any], Any], count: Array, start: Any, *, static: bool) -> Any:
+    """Apply `step` `count` times; with `static` as a loop of fixed length, of any derivative."""
+    if not static:
+        return lax.fori_loop(0, count, lambda _, x: step(x), start)
+
+    def masked(i: Array, x: Any) -> Any:
+        return jax.tree.map(lambda new, old: jnp.where(i < count, new, old), step(x), x)
+
+    return lax.fori_loop(0, _MAX_SQUARINGS, masked, start)
 
 
 def _in_front(matrix: Float[Array, "*b s s"]) -> Float[Array, "..."]:
@@ -93,40 +115,11 @@ def _exp_minus_one(a: Array, size: int) -> Array:
     )
 
 
-@jax.custom_vjp
-def exp_skew(a: Float[Array, "*b s s"]) -> Float[Array, "*b s s"]:
-    r"""Exponential of skew-symmetric matrices, orthogonal to float32 rounding.
-
-    Scaling and squaring of :math:`X = e^{A/2^s} - I` by :math:`X \mapsto 2X + X^2`: without the
-    identity inside, small rotations keep their digits through all squarings. One Newton step
-    :math:`R \leftarrow R\,(3I - R^\top R)/2` then takes back the drift off the orthogonal group.
-    The number of squarings follows the largest norm of the batch, so there is no norm at which it
-    gives up (``jax.scipy.linalg.expm`` returns NaN beyond its limit). The derivative is Fréchet's,
-
-    .. math:: \bar A = L_{\exp}(A^\top, \bar R),\qquad
-       L(2A, 2E) = e^A L(A, E) + L(A, E)\, e^A,
-
-    by the same squarings: nothing but :math:`A` is kept for the backward pass, it is smooth at
-    zero and does not see degenerate spectra (an eigendecomposition would).
-
-    Args:
-        a: Skew-symmetric matrices in float32. Reverse-mode derivatives only.
-
-    Returns:
-        Rotation matrices.
-
-    Examples:
-        >>> exp_skew(jnp.array([[0.0, -jnp.pi / 2], [jnp.pi / 2, 0.0]])).round(3) + 0.0
-        Array([[ 0., -1.],
-               [ 1.,  0.]], dtype=float32)
-
-    References:
-        A. Al-Mohy and N. Higham, "Computing the Fréchet derivative of the matrix exponential",
-        2009.
-    """
+def _exponential(a: Float[Array, "*b s s"], *, static: bool = False) -> Float[Array, "*b s s"]:
     size, squarings = a.shape[-1], _num_squarings(a)
+    squarings = jnp.minimum(squarings, _MAX_SQUARINGS) if static else squarings
     x = _exp_minus_one(_in_front(a * jnp.exp2(-squarings.astype(a.dtype))), size)
-    x = lax.fori_loop(0, squarings, lambda _, x: 2 * x + _product(x, x, size), x)
+    x = _repeat(lambda x: 2 * x + _product(x, x, size), squarings, x, static=static)
     # First R^T R - I = X + X^T + X^T X, again without the identity; then R less half of R times it.
     transposed, r = _transpose(x, size), x + _identity(x, size)
     factor = jnp.array([1.0, -0.5], a.dtype)
@@ -139,34 +132,101 @@ def exp_skew(a: Float[Array, "*b s s"]) -> Float[Array, "*b s s"]:
     return _behind(r, a.shape)
 
 
-def _exp_skew_fwd(
-    a: Float[Array, "*b s s"],
-) -> tuple[Float[Array, "*b s s"], Float[Array, "*b s s"]]:
-    return exp_skew(a), a
-
-
-def _exp_skew_bwd(
-    a: Float[Array, "*b s s"], g: Float[Array, "*b s s"]
-) -> tuple[Float[Array, "*b s s"]]:
+def _frechet(
+    a: Float[Array, "*b s s"], g: Float[Array, "*b s s"], *, static: bool = False
+) -> Float[Array, "*b s s"]:
+    """Cotangent of `a` among skew matrices, for the cotangent `g` of its exponential."""
     size, squarings = a.shape[-1], _num_squarings(a)
+    squarings = jnp.minimum(squarings, _MAX_SQUARINGS) if static else squarings
     factor = jnp.exp2(-squarings.astype(a.dtype))
     point, direction = _in_front(a.mT * factor), _in_front(g * factor)
     x, e = jax.jvp(partial(_exp_minus_one, size=size), (point,), (direction,))
 
-    def double(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def double(carry: tuple[Array, Array]) -> tuple[Array, Array]:
         x, e = carry
         return (
             2 * x + _product(x, x, size),
             2 * e + _product(x, e, size) + _product(e, x, size),
         )
 
-    _, e = lax.fori_loop(0, squarings, double, (x, e))
+    _, e = _repeat(double, squarings, (x, e), static=static)
     # The derivative among skew matrices: what is symmetric cannot be moved along.
     e = _behind(e, a.shape)
-    return (0.5 * (e - e.mT),)
+    return 0.5 * (e - e.mT)
 
 
-exp_skew.defvjp(_exp_skew_fwd, _exp_skew_bwd)
+def _any_derivative(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Derive the form with loops of fixed length, evaluate the one with as many as are needed."""
+    value = jax.custom_jvp(function)
+
+    @value.defjvp
+    def jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+        return jax.jvp(partial(function, static=True), primals, tangents)
+
+    return value
+
+
+_exponential_all = _any_derivative(_exponential)
+_frechet_all = _any_derivative(_frechet)
+
+# Its first derivative is one call of `_frechet`, which keeps nothing but `a`. That has derivatives
+# of its own, so reverse mode comes first and anything after it.
+_exponential_reverse = jax.custom_vjp(_exponential)
+_exponential_reverse.defvjp(lambda a: (_exponential_all(a), a), lambda a, g: (_frechet_all(a, g),))
+
+
+def exp_skew(
+    a: Float[Array, "*b s s"], *, derivatives: Derivatives = "reverse"
+) -> Float[Array, "*b s s"]:
+    r"""Exponential of skew-symmetric matrices, orthogonal to float32 rounding.
+
+    Scaling and squaring of :math:`X = e^{A/2^s} - I` by :math:`X \mapsto 2X + X^2`: without the
+    identity inside, small rotations keep their digits through all squarings. One Newton step
+    :math:`R \leftarrow R\,(3I - R^\top R)/2` then removes the drift off the orthogonal group.
+    The number of squarings follows the largest norm of the batch (``jax.scipy.linalg.expm`` returns
+    NaN beyond its limit). The derivative is Fréchet's,
+
+    .. math:: \bar A = L_{\exp}(A^\top, \bar R),\qquad
+       L(2A, 2E) = e^A L(A, E) + L(A, E)\, e^A,
+
+    by the same squarings: nothing but :math:`A` is kept for the backward pass, it is smooth at
+    zero and does not depend on a gap in the spectrum (that of an eigendecomposition does).
+
+    Args:
+        a: Skew-symmetric matrices; the arithmetic is in float32.
+        derivatives: ``"reverse"``: the derivative above, in reverse mode, and any derivative of it
+            (``jax.hessian``). ``"all"``: forward mode too (``jax.jvp``, ``jax.jacfwd``), by
+            differentiating 24 squarings, whatever the norm; reverse mode then keeps each of them.
+
+    Returns:
+        Rotation matrices.
+
+    Raises:
+        ValueError: If ``derivatives`` is unknown.
+        TypeError: If forward mode meets ``derivatives="reverse"``.
+
+    Examples:
+        >>> exp_skew(jnp.array([[0.0, -jnp.pi / 2], [jnp.pi / 2, 0.0]])).round(3) + 0.0
+        Array([[ 0., -1.],
+               [ 1.,  0.]], dtype=float32)
+
+    References:
+        A. Al-Mohy and N. Higham, "Computing the Fréchet derivative of the matrix exponential",
+        2009.
+    """
+    check_choice("derivatives", derivatives, get_args(Derivatives))
+    a = a.astype(jnp.float32)
+    if derivatives == "all":
+        return _exponential_all(a)
+    try:
+        return _exponential_reverse(a)
+    except TypeError as error:
+        if "custom_vjp" not in str(error):
+            raise
+        raise TypeError(
+            "exp_skew (liere, comrope) with derivatives='reverse' has no forward mode; "
+            "pass derivatives='all'"
+        ) from error
 
 
 def rodrigues(vectors: Float[Array, "*b 3 f"]) -> Float[Array, "*b 3 3 f"]:
@@ -189,6 +249,7 @@ def rodrigues(vectors: Float[Array, "*b 3 f"]) -> Float[Array, "*b 3 3 f"]:
                [ 1.,  0.,  0.],
                [ 0.,  0.,  1.]], dtype=float32)
     """
+    vectors = vectors.astype(jnp.float32)
     x, y, z = vectors[..., 0, :], vectors[..., 1, :], vectors[..., 2, :]
     square = x * x + y * y + z * z
     near = square < 0.25

@@ -157,7 +157,8 @@ def spherical(
         positions = check_positions(positions, num_axes)
         shared = np.tile(spectrum, (num_axes, 1, 1))
         frequencies = params["frequencies"] if learned else jnp.asarray(shared)
-        angles = positions[..., None, None] * expand_to(frequencies, positions.ndim + 2)
+        frequencies = expand_to(frequencies.astype(jnp.float32), positions.ndim + 2)
+        angles = positions[..., None, None] * frequencies
         return SphericalRotation(cos=jnp.cos(angles), sin=jnp.sin(angles))
 
     return Encoding(

@@ -56,6 +56,7 @@ def distances(
         if queries.shape[-1] != 2:
             raise ValueError(f"positions must be (longitude, latitude), got {queries.shape[-1]}")
         queries, keys = unit_vectors(queries), unit_vectors(keys)
+    queries, keys = queries.astype(jnp.float32), keys.astype(jnp.float32)
     offsets = queries[..., :, None, :] - keys[..., None, :, :]
     if space == "torus":
         offsets = wrap(offsets, period)
@@ -146,7 +147,7 @@ def alibi(
         Press et al., "Train short, test long", arXiv 2108.12409, 2021.
     """
     length = distances(queries, keys, space=space)[..., None, :, :]
-    return -slopes.reshape((1,) * (length.ndim - 3) + (-1, 1, 1)) * length
+    return -slopes.astype(jnp.float32).reshape((1,) * (length.ndim - 3) + (-1, 1, 1)) * length
 
 
 def relative_index(shape: Sequence[int]) -> Int[np.ndarray, "n n"]:

@@ -88,11 +88,11 @@ def matern(smoothness: float, *, length_scale: float = 1.0) -> Kernel:
 
     def frequencies(key: PRNGKeyArray, num: int, dim: int) -> Float[Array, "n m"]:
         normal_key, gamma_key = jax.random.split(key)
-        normal = jax.random.normal(normal_key, (num, dim)) / length_scale
+        normal = jax.random.normal(normal_key, (num, dim), jnp.float32) / length_scale
         if np.isinf(smoothness):
             return normal
         # A normal over the root of a mean-one gamma is Student's t.
-        mixing = jax.random.gamma(gamma_key, smoothness, (num, 1)) / smoothness
+        mixing = jax.random.gamma(gamma_key, smoothness, (num, 1), jnp.float32) / smoothness
         return normal / jnp.sqrt(mixing)
 
     return Kernel(log=log, frequencies=frequencies)

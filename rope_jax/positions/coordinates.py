@@ -66,7 +66,7 @@ def points(
     *_, num, dim = positions.shape
     exists = jnp.ones(positions.shape[:-1], bool) if mask is None else mask
     if num_neighbors is None:
-        measure = jnp.ones(positions.shape[:-1])
+        measure = jnp.ones(positions.shape[:-1], jnp.float32)
     else:
         if not 0 < num_neighbors < num:
             raise ValueError(f"num_neighbors must be between 1 and {num - 1}, got {num_neighbors}")

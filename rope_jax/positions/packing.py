@@ -67,6 +67,9 @@ def pack(sets: Sequence[Coordinates], length: int, *, share_rows: bool = False) 
         positions=jnp.stack([fill([sets[i].positions for i in r], 0, jnp.float32) for r in rows]),
         measure=jnp.stack([fill([sets[i].measure for i in r], 0, jnp.float32) for r in rows]),
         segments=jnp.stack(
-            [fill([jnp.full(len(sets[i].positions), i) for i in r], -1, jnp.int32) for r in rows]
+            [
+                fill([jnp.full(len(sets[i].positions), i, jnp.int32) for i in r], -1, jnp.int32)
+                for r in rows
+            ]
         ),
     )

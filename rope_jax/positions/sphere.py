@@ -118,6 +118,7 @@ def unit_vectors(positions: Float[Array, "*b n 2"]) -> Float[Array, "*b n 3"]:
         >>> unit_vectors(jnp.zeros((1, 2)))
         Array([[1., 0., 0.]], dtype=float32)
     """
+    positions = positions.astype(jnp.float32)
     longitude, latitude = positions[..., 0], positions[..., 1]
     cos = jnp.cos(latitude)
     return jnp.stack([cos * jnp.cos(longitude), cos * jnp.sin(longitude), jnp.sin(latitude)], -1)

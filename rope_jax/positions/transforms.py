@@ -26,6 +26,7 @@ def wrap(
         >>> wrap(jnp.array([0.75, -0.25]), 1.0)
         Array([-0.25, -0.25], dtype=float32)
     """
+    offsets = offsets.astype(jnp.float32)
     widths = per_axis("period", period, offsets.shape[-1])
     periods = expand_to(jnp.asarray(widths, jnp.float32), offsets.ndim)
     return offsets - periods * jnp.round(offsets / periods)
@@ -60,7 +61,9 @@ def log_polar(
     """
     if min_radius <= 0:
         raise ValueError(f"min_radius must be positive, got {min_radius}")
-    offset = positions - expand_to(jnp.asarray(center, jnp.float32), positions.ndim)
+    offset = positions.astype(jnp.float32) - expand_to(
+        jnp.asarray(center, jnp.float32), positions.ndim
+    )
     square = jnp.sum(jnp.square(offset), axis=-1)
     # At the center itself the angle has no derivative either: a point beside it stands in.
     away = square > 0
@@ -111,10 +114,14 @@ def augment_positions(
         )
     axes = positions.shape[-1]
     shift_key, jitter_key, rescale_key = jax.random.split(key, 3)
-    moved = jax.random.uniform(shift_key, (axes,), minval=-shift, maxval=shift)
+    moved = jax.random.uniform(shift_key, (axes,), jnp.float32, minval=-shift, maxval=shift)
     log_jitter, log_rescale = float(np.log(jitter)), float(np.log(rescale))
-    stretched = jax.random.uniform(jitter_key, (axes,), minval=-log_jitter, maxval=log_jitter)
-    scaled = jax.random.uniform(rescale_key, (1,), minval=-log_rescale, maxval=log_rescale)
+    stretched = jax.random.uniform(
+        jitter_key, (axes,), jnp.float32, minval=-log_jitter, maxval=log_jitter
+    )
+    scaled = jax.random.uniform(
+        rescale_key, (1,), jnp.float32, minval=-log_rescale, maxval=log_rescale
+    )
     factor = jnp.exp(stretched + scaled)
     ndim = positions.ndim
     return (positions.astype(jnp.float32) + expand_to(moved, ndim)) * expand_to(factor, ndim)
@@ -148,7 +155,7 @@ def perturb_positions(
     References:
         Yu et al., "ComRoPE", CVPR 2025.
     """
-    noise = 0.5 * strength * jax.random.normal(key, positions.shape)
+    noise = 0.5 * strength * jax.random.normal(key, positions.shape, jnp.float32)
     width = jnp.asarray(per_axis("spacing", spacing, positions.shape[-1]), jnp.float32)
     return positions.astype(jnp.float32) + expand_to(width, positions.ndim) * jnp.clip(
         noise, -0.5, 0.5

@@ -46,7 +46,7 @@ def test_every_name_is_defined_on_the_line_the_plane_and_in_space(name, num_axes
         ("", "got ''"),
         ("axial(base=" + "(" * 3000 + "1" + ")" * 3000 + ")", "wanted a name or name(option"),
         ("__import__('os')", "got \"__import__('os')\""),
-        ("liere(size=3)", "options of liere must be among: block_size, init_scale, layout"),
+        ("liere(size=3)", "options of liere must be among: block_size, init_scale, derivatives"),
         ("none(size=3)", "options of none must be among: none; got 'size'"),
         ("liere(block_size=5)", "head_dim must be a positive multiple of 5, got 24"),
     ],
