@@ -41,7 +41,7 @@ PROBABILITIES = (
     0.01, 0.005, 0.002, 0.001,
 )
 # fmt: on
-TABLE = Path(__file__).parent.parent / "lejepa_jax" / "null_quantiles.py"
+TABLE = Path(__file__).parent.parent / "lejepa_jax" / "statistics" / "null_quantiles.py"
 
 
 def draw(statistics, key, size, num_columns):
@@ -94,7 +94,8 @@ def _wrapped(start, numbers, end):
 
 def check(num_columns):
     """Print how often N(0, 1) samples exceed the critical values of the tables."""
-    from lejepa_jax.diagnostics.gaussianity import critical_value, null_table, sigreg_p_value
+    from lejepa_jax.diagnostics.null_law import sigreg_p_value
+    from lejepa_jax.statistics.calibration import critical_value, null_table
 
     print(f"Type-I error, {num_columns} columns: at 5 % and at 1 %, in percent")
     sizes = (20, 96, 400)

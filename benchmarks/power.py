@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from benchmarks import departures
 from benchmarks.calibrate import STATISTICS
 from lejepa_jax.diagnostics.covariance import isotropy_penalty
-from lejepa_jax.diagnostics.gaussianity import critical_value, null_table
 from lejepa_jax.objectives import orthogonal_directions, slice_statistics
+from lejepa_jax.statistics.calibration import critical_value, null_table
 
 CASES = {
     "none": lambda g, sign: g,

@@ -121,9 +121,9 @@ def _followed(few: dict, more: dict, depth: int) -> dict:
 
 def _as_on_an_accelerator() -> None:
     """Let the sums of SIGReg be taken in one block: a CPU has many, and a collective in each."""
-    import lejepa_jax  # noqa: F401  (the function `ecf` hides its module)
+    from lejepa_jax.statistics.characteristic import cpu
 
-    sys.modules["lejepa_jax.statistics.characteristic"]._CPU_BLOCK = sys.maxsize
+    cpu.TUNING = cpu.TUNING._replace(block=sys.maxsize)
 
 
 def sigreg_moved(devices: int, batch: int) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """LeJEPA in JAX: SIGReg, its statistics and the objective, each a pure function.
 
-Encoders, views, data, probes and the report are in the modules `vit`, `resnet`, `convnext`,
-`projector`, `augment`, `data`, `probes` and `report`: what is here needs JAX alone.
+Encoders, data, views, evaluation, the report and training are in the sub-packages `nn`, `data`,
+`augment`, `evaluation`, `report` and `training`: what is here needs JAX alone.
 """
 
 from lejepa_jax.diagnostics.covariance import (
@@ -16,16 +16,8 @@ from lejepa_jax.diagnostics.covariance import (
     summary_spectrum,
     whiten,
 )
-from lejepa_jax.diagnostics.gaussianity import (
-    GaussianityTest,
-    SigregNull,
-    critical_value,
-    gaussianity_test,
-    p_value,
-    sigreg_null,
-    sigreg_p_value,
-    simulate_null,
-)
+from lejepa_jax.diagnostics.gaussianity import GaussianityTest, gaussianity_test
+from lejepa_jax.diagnostics.null_law import SigregNull, sigreg_null, sigreg_p_value
 from lejepa_jax.diagnostics.spectrum import (
     alpha_req,
     condition_number,
@@ -38,13 +30,16 @@ from lejepa_jax.diagnostics.spectrum import (
     rankme,
 )
 from lejepa_jax.objectives.directions import (
+    directions_by_name,
     orthogonal_directions,
     sobol_directions,
     unit_directions,
 )
-from lejepa_jax.objectives.lejepa import LejepaLoss, lejepa_loss, prediction_loss
-from lejepa_jax.objectives.slicing import paper_epps_pulley, sigreg, slice_statistics
-from lejepa_jax.statistics.characteristic import Ecf, ecf, sample_count
+from lejepa_jax.objectives.lejepa import LejepaLoss, lejepa_loss
+from lejepa_jax.objectives.prediction import prediction_loss
+from lejepa_jax.objectives.slicing import sigreg, slice_statistics
+from lejepa_jax.statistics.calibration import critical_value, p_value, simulate_null
+from lejepa_jax.statistics.characteristic.specification import Ecf, ecf
 from lejepa_jax.statistics.edf import anderson_darling, cramer_von_mises, watson
 from lejepa_jax.statistics.moment_tests import extended_jarque_bera, jarque_bera, moments, vcreg
 from lejepa_jax.statistics.multivariate import (
@@ -57,12 +52,19 @@ from lejepa_jax.statistics.multivariate import (
     henze_zirkler,
     mardia,
 )
-from lejepa_jax.statistics.normality import Statistic, epps_pulley, epps_pulley_null_mean
+from lejepa_jax.statistics.names import null_mean, statistic_by_name, target_by_name
+from lejepa_jax.statistics.normality import (
+    Statistic,
+    epps_pulley,
+    epps_pulley_null_mean,
+    paper_epps_pulley,
+)
 from lejepa_jax.statistics.order_statistics import (
     order_statistic_nll,
     shapiro_wilk,
     vasicek_entropy,
 )
+from lejepa_jax.statistics.reductions import sample_count
 from lejepa_jax.statistics.targets import (
     generalized_normal_target,
     laplace_target,
@@ -91,6 +93,7 @@ __all__ = [
     "covariance_spectrum",
     "cramer_von_mises",
     "critical_value",
+    "directions_by_name",
     "ecf",
     "effective_rank",
     "energy_distance",
@@ -115,6 +118,7 @@ __all__ = [
     "microbatched_value_and_grad",
     "moments",
     "normal_target",
+    "null_mean",
     "order_statistic_nll",
     "orthogonal_directions",
     "p_value",
@@ -132,7 +136,9 @@ __all__ = [
     "slice_statistics",
     "sobol_directions",
     "sphere_target",
+    "statistic_by_name",
     "summary_spectrum",
+    "target_by_name",
     "unit_directions",
     "vasicek_entropy",
     "vcreg",

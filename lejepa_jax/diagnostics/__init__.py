@@ -13,18 +13,8 @@ from lejepa_jax.diagnostics.covariance import (
     summary_spectrum,
     whiten,
 )
-from lejepa_jax.diagnostics.gaussianity import (
-    GaussianityTest,
-    NullTable,
-    SigregNull,
-    critical_value,
-    gaussianity_test,
-    null_table,
-    p_value,
-    sigreg_null,
-    sigreg_p_value,
-    simulate_null,
-)
+from lejepa_jax.diagnostics.gaussianity import GaussianityTest, gaussianity_test
+from lejepa_jax.diagnostics.null_law import SigregNull, sigreg_null, sigreg_p_value
 from lejepa_jax.diagnostics.spectrum import (
     alpha_req,
     condition_number,
@@ -41,14 +31,12 @@ __all__ = [
     "Covariance",
     "FrequentDirections",
     "GaussianityTest",
-    "NullTable",
     "ProjectedCovariance",
     "SigregNull",
     "Summary",
     "alpha_req",
     "condition_number",
     "covariance_spectrum",
-    "critical_value",
     "effective_rank",
     "feature_std",
     "frequent_directions",
@@ -58,14 +46,11 @@ __all__ = [
     "label_free_score",
     "lidar",
     "merge_covariances",
-    "null_table",
-    "p_value",
     "project_covariance",
     "rankme",
     "sample_covariance",
     "sigreg_null",
     "sigreg_p_value",
-    "simulate_null",
     "summary_spectrum",
     "whiten",
 ]

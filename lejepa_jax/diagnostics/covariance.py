@@ -18,7 +18,12 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_positive, check_samples
-from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.statistics.reductions import (
+    AxisName,
+    gather_over_devices,
+    masked_rows,
+    over_devices,
+)
 
 _EXACT = lax.Precision.HIGHEST
 
@@ -63,7 +68,7 @@ def sample_covariance(
     Args:
         samples: One sample a row.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; `d^2 + d` floats cross devices.
+        axis_name: Mapped axis over which the samples are sharded; `d^2 + d` floats cross devices.
 
     Returns:
         Count, mean and scatter matrix of the global batch; differentiable.
@@ -77,7 +82,7 @@ def sample_covariance(
         [1. 1.] [2. 0.]
     """
     count, mean, centered = _center(samples, mask, axis_name)
-    scatter = _sum_over(jnp.matmul(centered.T, centered, precision=_EXACT), axis_name)
+    scatter = over_devices(jnp.matmul(centered.T, centered, precision=_EXACT), axis_name)
     return Covariance(count, mean, scatter)
 
 
@@ -99,7 +104,7 @@ def project_covariance(
         test_matrix: :math:`\Omega`, orthonormal columns, the same for the whole stream:
             `orthogonal_directions(key, d, r).T`.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; `d r + d + 1` floats cross
+        axis_name: Mapped axis over which the samples are sharded; `d r + d + 1` floats cross
             devices.
 
     Returns:
@@ -124,7 +129,7 @@ def project_covariance(
     count, mean, centered = _center(samples, mask, axis_name)
     projected = jnp.matmul(centered, test_matrix, precision=_EXACT)
     product = jnp.matmul(centered.T, projected, precision=_EXACT)
-    trace, product = _sum_over((jnp.square(centered).sum(), product), axis_name)
+    trace, product = over_devices((jnp.square(centered).sum(), product), axis_name)
     return ProjectedCovariance(count, mean, trace, product)
 
 
@@ -145,7 +150,7 @@ def frequent_directions(
         samples: One sample a row.
         num_rows: Rows r that are kept.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; `r d` floats a device cross.
+        axis_name: Mapped axis over which the samples are sharded; `r d` floats a device cross.
 
     Returns:
         The summary of the global batch; `slack` is :math:`\delta`.
@@ -168,7 +173,7 @@ def frequent_directions(
     if axis_name is None:
         return FrequentDirections(count, mean, rows, slack)
     counts, means, blocks, slacks = (
-        _gather(part, axis_name) for part in (count, mean, rows, slack)
+        gather_over_devices(part, axis_name) for part in (count, mean, rows, slack)
     )
     total = counts.sum()
     mean = (counts[:, None] * means).sum(0) / jnp.maximum(total, 1)
@@ -281,7 +286,7 @@ def whiten(
     Args:
         samples: One sample a row.
         mask: True for samples that count; the others are mapped along.
-        axis_name: Mapped axis over which the samples are spread.
+        axis_name: Mapped axis over which the samples are sharded.
 
     Returns:
         Whitened samples, float32.
@@ -317,7 +322,7 @@ def isotropy_penalty(
     Args:
         samples: One sample a row.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; `d^2 + d` floats cross devices.
+        axis_name: Mapped axis over which the samples are sharded; `d^2 + d` floats cross devices.
 
     Returns:
         The penalty, float32.
@@ -337,8 +342,8 @@ def isotropy_penalty(
     count, mean, scatter = sample_covariance(samples, mask=mask, axis_name=axis_name)
     d = mean.shape[0]
     excess = scatter / jnp.maximum(count, 1) - jnp.eye(d, dtype=jnp.float32)
-    spread = 2 * jnp.square(excess).sum() + jnp.square(jnp.trace(excess))
-    return jnp.square(mean).sum() / d + spread / (d * (d + 2))
+    squared = 2 * jnp.square(excess).sum() + jnp.square(jnp.trace(excess))
+    return jnp.square(mean).sum() / d + squared / (d * (d + 2))
 
 
 def _center(
@@ -348,25 +353,12 @@ def _center(
     check_samples("samples", samples, mask)
     if samples.ndim != 2:
         raise ValueError(f"samples must have shape (n, d), got {samples.shape}")
-    x = samples.astype(jnp.float32)
-    x = x if mask is None else jnp.where(mask[:, None], x, 0)
+    x = masked_rows(samples, mask)
     # Not `sample_count`, which is 1 for no sample: merged, that would count.
     count = jnp.float32(x.shape[0]) if mask is None else mask.sum(dtype=jnp.float32)
-    count, total = _sum_over((count, x.sum(0)), axis_name)
+    count, total = over_devices((count, x.sum(0)), axis_name)
     mean = total / jnp.maximum(count, 1)
-    centered = x - mean[None, :]
-    return count, mean, centered if mask is None else jnp.where(mask[:, None], centered, 0)
-
-
-def _sum_over(value, axis_name: AxisName | None):
-    return value if axis_name is None else lax.psum(value, axis_name)
-
-
-def _gather(value: jax.Array, axis_name: AxisName) -> jax.Array:
-    """Stack over devices by a sum, whose result is known to be the same on all of them."""
-    mine = jnp.arange(lax.axis_size(axis_name)) == lax.axis_index(axis_name)
-    mine = mine.reshape((-1,) + (1,) * value.ndim)
-    return lax.psum(jnp.where(mine, value[None], 0), axis_name)
+    return count, mean, masked_rows(x - mean[None, :], mask)
 
 
 def _shrink(rows: jax.Array, num_rows: int) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,4 @@
-r"""What a cloud of embeddings looks like, without labels: rank, spread, roundness.
+r"""What a cloud of embeddings looks like, without labels: rank, scale, roundness.
 
 Two kinds of functions. Those that take embeddings reduce sums and counts over the global sample
 (`mask`, `axis_name`): each device contributes a d x d second moment and the eigenvalues are taken
@@ -17,8 +17,13 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_positive, check_samples
-from lejepa_jax.statistics.characteristic import sample_count
-from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.statistics.reductions import (
+    AxisName,
+    center_rows,
+    masked_rows,
+    over_devices,
+    row_count,
+)
 
 _EPSILON = 1.1920929e-07  # float32
 
@@ -42,7 +47,7 @@ def rankme(
         embeddings: Samples on the last axis but one; leading axes are separate samples.
         eps: The :math:`\epsilon` above, that of the paper for float32.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread.
+        axis_name: Mapped axis over which the samples are sharded.
 
     Returns:
         One value a leading index, float32; 1 or less when all embeddings are 0.
@@ -62,7 +67,7 @@ def rankme(
     check_samples("embeddings", embeddings, mask)
     check_positive("eps", eps)
     x = embeddings.astype(jnp.float32)
-    count = _count(x, mask, axis_name)
+    count = row_count(x, mask=mask, axis_name=axis_name)
     return _exp_entropy(jnp.sqrt(_eigenvalues(_second_moment(x, count, mask, axis_name))), eps)
 
 
@@ -82,7 +87,7 @@ def feature_std(
     Args:
         embeddings: Samples on the last axis but one; leading axes are separate samples.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread.
+        axis_name: Mapped axis over which the samples are sharded.
 
     Returns:
         One value a feature, float32.
@@ -95,8 +100,8 @@ def feature_std(
         Array([1., 0.], dtype=float32)
     """
     check_samples("embeddings", embeddings, mask)
-    x, count = _centered(embeddings, mask, axis_name)
-    return jnp.sqrt(_sum(jnp.square(x), mask, axis_name) / count)
+    x, _, count = center_rows(embeddings, mask=mask, axis_name=axis_name)
+    return jnp.sqrt(over_devices(jnp.square(x).sum(-2), axis_name) / count)
 
 
 def covariance_spectrum(
@@ -115,7 +120,7 @@ def covariance_spectrum(
     Args:
         embeddings: Samples on the last axis but one; leading axes are separate samples.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread.
+        axis_name: Mapped axis over which the samples are sharded.
 
     Returns:
         Eigenvalues, float32, never negative; those that are rounding are 0.
@@ -128,7 +133,7 @@ def covariance_spectrum(
         Array([2., 0.], dtype=float32)
     """
     check_samples("embeddings", embeddings, mask)
-    x, count = _centered(embeddings, mask, axis_name)
+    x, _, count = center_rows(embeddings, mask=mask, axis_name=axis_name)
     return _eigenvalues(_second_moment(x, count, mask, axis_name))
 
 
@@ -205,7 +210,7 @@ def effective_rank(spectrum: Float[Array, "*batch d"]) -> Float[Array, "*batch"]
 
 
 def alpha_req(spectrum: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
-    r"""Decay exponent of the spectrum: minus the slope of log eigenvalue against log rank.
+    r"""Decay exponent of the spectrum: how fast log eigenvalues fall with log rank.
 
     The least-squares :math:`\alpha` of :math:`\log \lambda_k = c - \alpha \log k` over the
     eigenvalues that are not 0. A flat spectrum has 0, and features in which few directions carry
@@ -234,9 +239,9 @@ def alpha_req(spectrum: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
     y = jnp.log(jnp.where(positive, spectrum, 1.0))
     x = x - jnp.sum(weight * x, axis=-1, keepdims=True) / count
     y = y - jnp.sum(weight * y, axis=-1, keepdims=True) / count
-    spread = jnp.sum(weight * x * x, axis=-1)
+    variance = jnp.sum(weight * x * x, axis=-1)
     # 0 - : a flat spectrum is 0 and not -0.
-    return 0.0 - jnp.sum(weight * x * y, axis=-1) / jnp.where(spread > 0, spread, 1.0)
+    return 0.0 - jnp.sum(weight * x * y, axis=-1) / jnp.where(variance > 0, variance, 1.0)
 
 
 def lidar(
@@ -267,7 +272,7 @@ def lidar(
         delta: Ridge on the within-sample scatter.
         eps: The :math:`\epsilon` above.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread.
+        axis_name: Mapped axis over which the samples are sharded.
 
     Returns:
         Between 1 and d, float32.
@@ -296,7 +301,7 @@ def lidar(
     check_positive("eps", eps)
     z = embeddings.astype(jnp.float32)
     means = jnp.mean(z, axis=0)
-    centered, count = _centered(means, mask, axis_name)
+    centered, _, count = center_rows(means, mask=mask, axis_name=axis_name)
     between = _second_moment(centered, count, mask, axis_name)
     within = jnp.mean(
         jnp.stack([_second_moment(view - means, count, mask, axis_name) for view in z]), axis=0
@@ -341,32 +346,10 @@ def label_free_score(
     return loss / trade_off**alpha
 
 
-def _count(x, mask, axis_name) -> Float[Array, "*batch 1"]:
-    """Samples of the global batch, shaped to divide features."""
-    count = sample_count(x.shape[:-1], mask=mask, axis_name=axis_name)
-    return jnp.broadcast_to(count[..., None], (*x.shape[:-2], 1))
-
-
-def _sum(x, mask, axis_name) -> Float[Array, "*batch d"]:
-    if mask is not None:
-        x = jnp.where(mask[..., None], x, 0.0)
-    total = jnp.sum(x, axis=-2)
-    return total if axis_name is None else lax.psum(total, axis_name)
-
-
-def _centered(embeddings, mask, axis_name) -> tuple[Float[Array, "*batch n d"], Array]:
-    """Embeddings less the mean of the global sample, in float32, and the count."""
-    x = embeddings.astype(jnp.float32)
-    count = _count(x, mask, axis_name)
-    return x - (_sum(x, mask, axis_name) / count)[..., None, :], count
-
-
 def _second_moment(x, count, mask, axis_name) -> Float[Array, "*batch d d"]:
-    if mask is not None:
-        x = jnp.where(mask[..., None], x, 0.0)
+    x = masked_rows(x, mask)
     total = jnp.einsum("...nd,...ne->...de", x, x, precision=lax.Precision.HIGHEST)
-    total = total if axis_name is None else lax.psum(total, axis_name)
-    return total / count[..., None]
+    return over_devices(total, axis_name) / count[..., None]
 
 
 def _eigenvalues(moment: Float[Array, "*batch d d"]) -> Float[Array, "*batch d"]:

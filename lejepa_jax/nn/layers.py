@@ -10,6 +10,7 @@ from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
+from lejepa_jax.statistics.normal import normal_cdf
 from lejepa_jax.statistics.reductions import AxisName
 
 
@@ -161,21 +162,15 @@ def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     References:
         D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", arXiv 1606.08415, 2016, section 2.
     """
-    return x * _normal_cdf(x)
+    return x * normal_cdf(x)
 
 
 @gelu.defjvp
 def _gelu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (tangent,) = primals, tangents
-    cdf = _normal_cdf(x)
+    cdf = normal_cdf(x)
     density = jnp.exp(-0.5 * x * x) * math.sqrt(0.5 / math.pi)
     return x * cdf, (cdf + x * density) * tangent
-
-
-def _normal_cdf(x: Array) -> Array:
-    # One rational function, right to a rounding of 1. `erfc`, right to a rounding of itself, is
-    # three, and with them and what they leave in memory a transformer's step on CPU a tenth longer.
-    return 0.5 + 0.5 * jax.lax.erf(x * math.sqrt(0.5))
 
 
 def patchify(images: Float[Array, "b h w c"], size: int) -> Float[Array, "b gh gw p"]:

@@ -9,6 +9,10 @@ variance that one slice of a block sees the others do not. In two dimensions the
 directions at right angles may be equally bad.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Protocol, runtime_checkable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,10 +20,20 @@ from jax.scipy.special import ndtri
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from lejepa_jax.checks import check_positive
+from lejepa_jax.choices import choose
 
 # Sobol numbers have this many binary digits.
 _SOBOL_BITS = 32
 _MAX_SOBOL_DIM = 21201  # tabled by scipy
+
+
+@runtime_checkable
+class DirectionSampler(Protocol):
+    """What draws the directions of `sigreg`: a pure function of the key."""
+
+    def __call__(self, key: PRNGKeyArray, dim: int, num: int, /) -> Float[Array, "{num} {dim}"]:
+        """Return unit rows."""
+        ...
 
 
 def unit_directions(key: PRNGKeyArray, dim: int, num: int) -> Float[Array, "{num} {dim}"]:
@@ -136,6 +150,35 @@ def sobol_directions(key: PRNGKeyArray, dim: int, num: int) -> Float[Array, "{nu
     u = ((points >> np.uint32(9)).astype(jnp.float32) + 0.5) * 2.0**-23
     normal = jnp.where(u < 0.5, ndtri(u), -ndtri(1 - u))
     return _normalize(normal)
+
+
+#: The samplers of directions by their names.
+DIRECTIONS: Mapping[str, DirectionSampler] = MappingProxyType(
+    {
+        "unit": unit_directions,
+        "orthogonal": orthogonal_directions,
+        "sobol": sobol_directions,
+    }
+)
+
+
+def directions_by_name(text: str) -> DirectionSampler:
+    """Find the sampler of directions that a line of text asks for.
+
+    Args:
+        text: A name of :data:`DIRECTIONS`.
+
+    Returns:
+        The sampler, `(key, dim, num)` to unit rows.
+
+    Raises:
+        ValueError: If there is no such name, or it is given options.
+
+    Examples:
+        >>> directions_by_name("orthogonal")(jax.random.key(0), 3, 6).shape
+        (6, 3)
+    """
+    return choose("directions", text, DIRECTIONS)
 
 
 def _normalize(normal: Array) -> Array:

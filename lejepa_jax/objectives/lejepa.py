@@ -2,18 +2,16 @@
 
 from typing import Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from lejepa_jax.checks import check_choice, check_samples
+from lejepa_jax.checks import check_choice
+from lejepa_jax.objectives.directions import DirectionSampler, unit_directions
+from lejepa_jax.objectives.prediction import Target, prediction_loss
 from lejepa_jax.objectives.slicing import sigreg
-from lejepa_jax.statistics.characteristic import sample_count
 from lejepa_jax.statistics.normality import Statistic, epps_pulley
 from lejepa_jax.statistics.reductions import AxisName
 
-Target = Literal["global", "all", "pairwise"]
 Weighting = Literal["convex", "additive"]
 
 
@@ -23,72 +21,6 @@ class LejepaLoss(NamedTuple):
     total: Float[Array, ""]
     prediction: Float[Array, ""]
     sigreg: Float[Array, ""]
-
-
-def prediction_loss(
-    embeddings: Float[Array, "v b d"],
-    *,
-    num_global: int,
-    target: Target = "global",
-    mask: Bool[Array, " b"] | None = None,
-    axis_name: AxisName | None = None,
-) -> Float[Array, ""]:
-    r"""Mean squared distance of all views to the center of the global ones.
-
-    .. math:: \frac1{V B d} \sum_{v, n} \left\| \mu_n - z_{n,v} \right\|^2,
-        \qquad \mu_n = \frac1{V_g} \sum_{v \le V_g} z_{n,v}
-
-    (Eq. 7 of the paper). Gradients flow through the center: there is no stop-gradient and no
-    teacher. The paper sums over features; its code, and this function, take the mean, which is
-    what the published trade-offs belong to.
-
-    Args:
-        embeddings: Views first, the global ones in front.
-        num_global: Number of global views.
-        target: `global`, as above. `all`: the center of all views (as the paper does for encoders
-            without multi-crop). `pairwise`: the mean over pairs of a global and any view (Eq. 6),
-            which the paper calls equal to the center form; it is larger by the variance among the
-            global views.
-        mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread.
-
-    Returns:
-        The mean over views, samples of the global batch and features, float32.
-
-    Raises:
-        ValueError: If `num_global` is not between 1 and the number of views, for an unknown target,
-            and for a wrong rank, dtype or mask.
-
-    Examples:
-        >>> views = jnp.array([[[1.0]], [[3.0]], [[5.0]]])
-        >>> print(prediction_loss(views, num_global=2))
-        3.6666667
-
-    References:
-        R. Balestriero, Y. LeCun, LeJEPA, arXiv 2511.08544, 2025, Equations 6 and 7, Algorithm 2.
-    """
-    check_choice("target", target, ("global", "all", "pairwise"))
-    if embeddings.ndim != 3:
-        raise ValueError(f"embeddings must have shape (views, batch, d), got {embeddings.shape}")
-    check_samples("embeddings", embeddings, None)
-    num_views, batch, _ = embeddings.shape
-    if not 1 <= num_global <= num_views:
-        raise ValueError(f"num_global must be between 1 and {num_views} views, got {num_global}")
-    if mask is not None and mask.shape != (batch,):
-        raise ValueError(f"mask must have shape {(batch,)}, got {mask.shape}")
-
-    z = embeddings.astype(jnp.float32)
-    towards = z if target == "all" else z[:num_global]
-    center = towards.mean(0, keepdims=True)
-    distance = jnp.square(z - _like(center, z)).mean((0, 2))
-    if target == "pairwise":
-        distance += jnp.square(towards - _like(center, towards)).mean((0, 2))
-    if mask is not None:
-        distance = jnp.where(mask, distance, 0)
-    total = distance.sum()
-    if axis_name is not None:
-        total = lax.psum(total, axis_name)
-    return total / sample_count((batch,), mask=mask, axis_name=axis_name)
 
 
 def lejepa_loss(
@@ -101,6 +33,7 @@ def lejepa_loss(
     target: Target = "global",
     num_slices: int = 1024,
     statistic: Statistic = epps_pulley,
+    directions: DirectionSampler | Float[Array, "k d"] = unit_directions,
     pool_views: bool = False,
     mask: Bool[Array, " b"] | None = None,
     axis_name: AxisName | None = None,
@@ -120,10 +53,11 @@ def lejepa_loss(
         target: What the views are drawn towards, see :func:`prediction_loss`.
         num_slices: Random directions drawn afresh for each call.
         statistic: Statistic of one-dimensional samples.
+        directions: What draws the directions, or the directions, see :func:`sigreg`.
         pool_views: Test the views as one sample, see :func:`sigreg`.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread. All three values are then those of
-            the global batch. Take the gradient inside the mapped function and average it with
+        axis_name: Mapped axis over which the samples are sharded. All three values are then those
+            of the global batch. Take the gradient inside the mapped function and average it with
             `jax.lax.pmean` once, at the end of the step.
 
     Returns:
@@ -134,6 +68,7 @@ def lejepa_loss(
             :func:`prediction_loss` and :func:`sigreg` do.
 
     Examples:
+        >>> import jax
         >>> key, data_key = jax.random.split(jax.random.key(0))
         >>> embeddings = jax.random.normal(data_key, (1, 256, 8))
         >>> loss = lejepa_loss(key, jnp.repeat(embeddings, 4, axis=0), num_global=2)
@@ -152,6 +87,7 @@ def lejepa_loss(
         embeddings,
         num_slices=num_slices,
         statistic=statistic,
+        directions=directions,
         pool=pool_views,
         mask=None if mask is None else jnp.broadcast_to(mask, embeddings.shape[:-1]),
         axis_name=axis_name,
@@ -168,7 +104,3 @@ def check_trade_off(trade_off: float, weighting: str) -> None:
         raise ValueError(
             f"trade_off must be between 0 and {highest:g} ({weighting}), got {trade_off}"
         )
-
-
-def _like(center: jax.Array, z: jax.Array) -> jax.Array:
-    return jnp.broadcast_to(center, z.shape)

@@ -1,18 +1,16 @@
 """SIGReg: sketched isotropic Gaussian regularization."""
 
-import functools
-
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from lejepa_jax.checks import check_positive, check_samples
-from lejepa_jax.objectives.directions import unit_directions
+from lejepa_jax.objectives.directions import DirectionSampler, unit_directions
 from lejepa_jax.statistics.normality import Statistic, epps_pulley
+from lejepa_jax.statistics.normality import paper_epps_pulley as paper_epps_pulley
 from lejepa_jax.statistics.reductions import AxisName
-
-#: The statistic exactly as in Algorithm 1 of the paper: 17 knots on [-5, 5], that is 9 folded ones.
-paper_epps_pulley = functools.partial(epps_pulley, t_max=5.0, num_knots=9)
 
 
 def slice_statistics(
@@ -30,7 +28,7 @@ def slice_statistics(
         directions: Unit rows.
         statistic: Statistic of one-dimensional samples.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread.
+        axis_name: Mapped axis over which the samples are sharded.
 
     Returns:
         One value a slice, float32.
@@ -39,7 +37,6 @@ def slice_statistics(
         ValueError: For directions of another width, and as the statistic does.
 
     Examples:
-        >>> import jax
         >>> points = jnp.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.1], [0.0, -0.1]])
         >>> print([f"{value:.2f}" for value in slice_statistics(points, jnp.eye(2))])
         ['0.15', '1.58']
@@ -68,7 +65,7 @@ def sigreg(
     *,
     num_slices: int = 1024,
     statistic: Statistic = epps_pulley,
-    directions: Float[Array, "k d"] | None = None,
+    directions: DirectionSampler | Float[Array, "k d"] = unit_directions,
     pool: bool = False,
     mask: Bool[Array, "*batch n"] | None = None,
     axis_name: AxisName | None = None,
@@ -79,19 +76,20 @@ def sigreg(
 
     Leading axes (views) are tested separately and averaged. At N(0, I) the value is the null mean
     of the statistic (about 1.05 for `epps_pulley`), not 0. At exact collapse, all embeddings equal
-    to 0, the gradient is 0: start from a spread cloud.
+    to 0, the gradient is 0: start from a cloud that is not a point.
 
     Args:
         key: Random key of the directions, the same on every device; fold the step into it.
         embeddings: Samples on the last axis but one, in any floating dtype.
-        num_slices: Number of random directions, unless `directions` are given.
+        num_slices: Number of random directions.
         statistic: Statistic of one-dimensional samples.
-        directions: Unit rows to slice along in place of random ones; `key` is then unused.
+        directions: What draws the directions (see :mod:`lejepa_jax.objectives.directions`), or
+            unit rows to slice along; `key` and `num_slices` are then unused.
         pool: Test all leading axes as one sample. The views of an image are no independent
             samples: pooled, even a perfect cloud scores up to as many times the null mean as there
-            are views, so that agreement between views is punished.
+            are views, so that agreement between views costs.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread. The value is then that of the
+        axis_name: Mapped axis over which the samples are sharded. The value is then that of the
             global sample, the same on every device. Take the gradient inside the mapped function
             and average it with `jax.lax.pmean` once, at the end of the step.
 
@@ -102,7 +100,6 @@ def sigreg(
         ValueError: If `num_slices` is not positive, and as :func:`slice_statistics` does.
 
     Examples:
-        >>> import jax
         >>> key, sample_key = jax.random.split(jax.random.key(0))
         >>> cloud = jax.random.normal(sample_key, (512, 16))
         >>> print(f"round {sigreg(key, cloud):.1f}, too wide {sigreg(key, 3 * cloud):.0f}")
@@ -112,9 +109,9 @@ def sigreg(
         R. Balestriero, Y. LeCun, LeJEPA, arXiv 2511.08544, 2025, Definition 2 and Algorithm 1.
     """
     check_samples("embeddings", embeddings, mask)
-    if directions is None:
+    if not isinstance(directions, (jax.Array, np.ndarray)):
         check_positive("num_slices", num_slices)
-        directions = unit_directions(key, embeddings.shape[-1], num_slices)
+        directions = directions(key, embeddings.shape[-1], num_slices)
     if pool:
         embeddings = embeddings.reshape(-1, embeddings.shape[-1])
         mask = None if mask is None else mask.reshape(-1)

@@ -4,15 +4,12 @@ All compare the sorted sample with N(0, 1) itself (no parameter is fitted), grow
 and have a null mean that depends on no n.
 """
 
-import math
-
-import jax
 import jax.numpy as jnp
-from jax.scipy.special import log_ndtr, ndtr
 from jaxtyping import Array, Bool, Float
 
+from lejepa_jax.statistics.normal import log_normal_cdf, normal_cdf
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.statistics.sorting import SortedColumns, masked_sum, over_sorted_columns
+from lejepa_jax.statistics.sorting import SortedColumns, over_sorted_columns, sum_of_valid
 
 _LOG_GLAISHER = 0.2487544770337843
 
@@ -36,7 +33,8 @@ def anderson_darling(
     Args:
         projections: Samples on the last axis but one.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread. The devices swap rows for columns.
+        axis_name: Mapped axis over which the samples are sharded. The devices swap rows for
+            columns.
 
     Returns:
         One value a column, float32.
@@ -59,12 +57,12 @@ def anderson_darling(
         # coins, p_i from Phi(x_i), plus what is left at Phi(x_i) = p_i. Every term is positive, and
         # no two numbers of size n are subtracted, which in float32 would cost the third digit.
         p, q = _midpoints(columns)
-        divergence = p * (jnp.log(p) - log_ndtr(columns.values))
-        divergence += q * (jnp.log(q) - log_ndtr(-columns.values))
+        divergence = p * (jnp.log(p) - log_normal_cdf(columns.values))
+        divergence += q * (jnp.log(q) - log_normal_cdf(-columns.values))
         n = columns.count
         # log of the product of (2i - 1)^(2i - 1), by the expansion of the hyperfactorial.
         rest = jnp.log(n / 2) / 12 + _LOG_GLAISHER + 7 / (2880 * n**2) - 31 / (80640 * n**4)
-        return (2 * masked_sum(columns, divergence) + 2 * rest / n)[..., 0, :]
+        return (2 * sum_of_valid(columns, divergence) + 2 * rest / n)[..., 0, :]
 
     return over_sorted_columns(statistic, projections, mask=mask, axis_name=axis_name)
 
@@ -87,7 +85,8 @@ def cramer_von_mises(
     Args:
         projections: Samples on the last axis but one.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread. The devices swap rows for columns.
+        axis_name: Mapped axis over which the samples are sharded. The devices swap rows for
+            columns.
 
     Returns:
         One value a column, float32.
@@ -128,7 +127,8 @@ def watson(
     Args:
         projections: Samples on the last axis but one.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread. The devices swap rows for columns.
+        axis_name: Mapped axis over which the samples are sharded. The devices swap rows for
+            columns.
 
     Returns:
         One value a column, float32.
@@ -147,7 +147,7 @@ def watson(
     """
 
     def statistic(columns: SortedColumns) -> Array:
-        mean = masked_sum(columns, _normal_cdf(columns.values) - 0.5) / columns.count
+        mean = sum_of_valid(columns, normal_cdf(columns.values) - 0.5) / columns.count
         return (_cramer_von_mises(columns) - columns.count * jnp.square(mean))[..., 0, :]
 
     return over_sorted_columns(statistic, projections, mask=mask, axis_name=axis_name)
@@ -162,19 +162,6 @@ def _midpoints(columns: SortedColumns) -> tuple[Array, Array]:
 
 def _cramer_von_mises(columns: SortedColumns) -> Array:
     p, _ = _midpoints(columns)
-    return 1 / (12 * columns.count) + masked_sum(
-        columns, jnp.square(_normal_cdf(columns.values) - p)
+    return 1 / (12 * columns.count) + sum_of_valid(
+        columns, jnp.square(normal_cdf(columns.values) - p)
     )
-
-
-@jax.custom_jvp
-def _normal_cdf(x: jax.Array) -> jax.Array:
-    return ndtr(x)
-
-
-@_normal_cdf.defjvp
-def _normal_cdf_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]):
-    """The density, which jax 0.12 cannot derive inside shard_map (of erf, as of erfc)."""
-    (x,), (tangent,) = primals, tangents
-    density = jnp.exp(-jnp.square(x) / 2) / math.sqrt(2 * math.pi)
-    return _normal_cdf(x), density * tangent

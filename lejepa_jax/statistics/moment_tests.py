@@ -14,8 +14,13 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_samples
-from lejepa_jax.statistics.characteristic import sample_count
-from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.statistics.reductions import (
+    AxisName,
+    center_rows,
+    masked_rows,
+    over_devices,
+    row_count,
+)
 
 # Below this variance a sample counts as collapsed: ratios to it stay finite, and pull no longer.
 _MIN_VARIANCE = 1e-8
@@ -39,7 +44,7 @@ def jarque_bera(
     Args:
         projections: Samples on the last axis but one.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; 5 sums a column cross devices.
+        axis_name: Mapped axis over which the samples are sharded; 5 sums a column cross devices.
 
     Returns:
         One value a column, float32.
@@ -78,7 +83,7 @@ def extended_jarque_bera(
     Args:
         projections: Samples on the last axis but one.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; 5 sums a column cross devices.
+        axis_name: Mapped axis over which the samples are sharded; 5 sums a column cross devices.
 
     Returns:
         One value a column, float32.
@@ -116,7 +121,7 @@ def vcreg(
     Args:
         projections: Samples on the last axis but one.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; 3 sums a column cross devices.
+        axis_name: Mapped axis over which the samples are sharded; 3 sums a column cross devices.
 
     Returns:
         One value a column, float32.
@@ -157,7 +162,7 @@ def moments(
         order: Highest moment J.
         weights: One weight a moment; by default 1 for the mean and :math:`e^{-j}` for the others.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; J sums a column cross devices.
+        axis_name: Mapped axis over which the samples are sharded; J sums a column cross devices.
 
     Returns:
         One value a column, float32.
@@ -181,13 +186,14 @@ def moments(
     shares = np.where(powers == 1, 1.0, np.exp(-powers)) if weights is None else np.array(weights)
     if len(shares) != order:
         raise ValueError(f"weights must hold {order} numbers, one a moment, got {len(shares)}")
-    x = _zero_where_masked(projections.astype(jnp.float32), mask)
+    x = masked_rows(projections, mask)
     sums = []
     power = x
     for _ in powers:
         sums.append(power.sum(-2))
         power = power * x
-    means = _global_sums(jnp.stack(sums), axis_name) / _count(x, mask, axis_name)[None]
+    count = row_count(x, mask=mask, axis_name=axis_name)
+    means = over_devices(jnp.stack(sums), axis_name) / count[None]
     value = jnp.zeros_like(means[0])
     for j, share, mean in zip(powers, shares, means, strict=True):
         target = 0.0 if j % 2 else float(np.prod(np.arange(j - 1, 0, -2)))
@@ -207,14 +213,11 @@ class _Central(NamedTuple):
 
 def _central_moments(x: jax.Array, mask: jax.Array | None, axis_name: AxisName | None) -> _Central:
     check_samples("projections", x, mask)
-    x = _zero_where_masked(x.astype(jnp.float32), mask)
-    count = _count(x, mask, axis_name)
-    mean = _global_sums(x.sum(-2), axis_name) / count
-    # In a second pass, from the mean: sums of powers of x itself would cancel in float32.
-    centered = _zero_where_masked(x - mean[..., None, :], mask)
+    # Powers in a second pass, from the mean: sums of powers of x itself would cancel in float32.
+    centered, mean, count = center_rows(x, mask=mask, axis_name=axis_name)
     squared = jnp.square(centered)
     sums = [squared.sum(-2), (squared * centered).sum(-2), jnp.square(squared).sum(-2)]
-    second, third, fourth = _global_sums(jnp.stack(sums), axis_name) / count[None]
+    second, third, fourth = over_devices(jnp.stack(sums), axis_name) / count[None]
     return _Central(count, mean, second, third, fourth)
 
 
@@ -232,16 +235,3 @@ def _shape_term(central: _Central, variance: jax.Array) -> jax.Array:
     skewness = central.third * scale**3
     excess = central.fourth * scale**4 - 3
     return central.count / 6 * (jnp.square(skewness) + jnp.square(excess) / 4)
-
-
-def _zero_where_masked(x: jax.Array, mask: jax.Array | None) -> jax.Array:
-    return x if mask is None else jnp.where(mask[..., None], x, 0)
-
-
-def _count(x: jax.Array, mask: jax.Array | None, axis_name: AxisName | None) -> jax.Array:
-    count = sample_count(x.shape[:-1], mask=mask, axis_name=axis_name)
-    return jnp.broadcast_to(count[..., None], (*x.shape[:-2], 1))
-
-
-def _global_sums(sums: jax.Array, axis_name: AxisName | None) -> jax.Array:
-    return sums if axis_name is None else lax.psum(sums, axis_name)

@@ -1,8 +1,8 @@
 r"""Statistics of the distance of a whole cloud from N(0, I), without slices.
 
 All look at pairs of samples: time is quadratic in n, memory linear (rows are handled in blocks).
-Spread over devices, each handles the pairs of its own rows with all samples. All carry the factor n
-(n^1/2 for :func:`comb`) of the literature and test N(0, I) itself: for tests that no affine map
+Sharded over devices, each handles the pairs of its own rows with all samples. All carry the factor
+n (n^1/2 for :func:`comb`) of the literature and test N(0, I) itself: for tests that no affine map
 changes, whiten the cloud first (:func:`lejepa_jax.diagnostics.covariance.whiten`).
 """
 
@@ -17,8 +17,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_positive, check_samples
-from lejepa_jax.statistics.characteristic import sample_count
-from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.statistics.reductions import AxisName, masked_rows, over_devices, sample_count
 
 # Pairs are formed for this many rows at once.
 _BLOCK_ROWS = 256
@@ -46,7 +45,7 @@ def bhep(
         samples: One sample a row.
         beta: Width of the window over frequencies.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; the samples cross devices.
+        axis_name: Mapped axis over which the samples are sharded; the samples cross devices.
 
     Returns:
         The statistic, float32. Published code of LeJEPA leaves the factor n out.
@@ -83,7 +82,7 @@ def henze_zirkler(
     Args:
         samples: One sample a row.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; the samples cross devices.
+        axis_name: Mapped axis over which the samples are sharded; the samples cross devices.
 
     Returns:
         The statistic, float32. Published code of LeJEPA leaves the factor n out.
@@ -131,7 +130,7 @@ def henze_visagie(
             the textbook's :math:`e^{-\gamma \|t\|^2}` multiplies all by :math:`(\pi/\gamma)^{d/2}`,
             which in many dimensions is 0 or infinity in float32.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; the samples cross devices.
+        axis_name: Mapped axis over which the samples are sharded; the samples cross devices.
 
     Returns:
         The statistic, float32.
@@ -185,7 +184,7 @@ def bhep_mgf(
         beta: Decay of the window :math:`w = N(0, I / 2 \beta)`, above 1; the window is a
             probability density, as in :func:`henze_visagie`.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; the samples cross devices.
+        axis_name: Mapped axis over which the samples are sharded; the samples cross devices.
 
     Returns:
         The statistic, float32. Published code of LeJEPA lacks the last term.
@@ -237,14 +236,14 @@ def comb(
 
     since :math:`\varphi M = 1` for N(0, I), and for every N(0, S): it is blind to covariance. Null
     mean :math:`n^{-1/2} \left[\mathrm{Re}\, (1 - i/\gamma)^{-d/2} - 1\right]`. Positive and
-    negative values both tell of departures: to train, take its square.
+    negative values both show departures: to train, take its square.
 
     Args:
         samples: One sample a row.
         gamma: Decay of the window :math:`w = N(0, I / 2 \gamma)`, a probability density here, as in
             :func:`henze_visagie`. The variance is infinite up to gamma 1/2.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; the samples cross devices.
+        axis_name: Mapped axis over which the samples are sharded; the samples cross devices.
 
     Returns:
         The statistic, float32.
@@ -302,7 +301,7 @@ def mardia(
     Args:
         samples: One sample a row.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; the samples cross devices.
+        axis_name: Mapped axis over which the samples are sharded; the samples cross devices.
 
     Returns:
         The two statistics, float32.
@@ -322,9 +321,8 @@ def mardia(
     _check(samples, mask)
     d = samples.shape[1]
     cubes, count = _mean_over_pairs(lambda pair: pair.inner**3, samples, mask, axis_name)
-    fourth = jnp.square(jnp.square(_zero_where_masked(samples, mask)).sum(-1)).sum()
-    if axis_name is not None:
-        fourth = lax.psum(fourth, axis_name)
+    fourth = jnp.square(jnp.square(masked_rows(samples, mask)).sum(-1)).sum()
+    fourth = over_devices(fourth, axis_name)
     excess = fourth / count - d * (d + 2)
     return Mardia(count * cubes / 6, excess * jnp.sqrt(count / (8 * d * (d + 2))))
 
@@ -346,7 +344,7 @@ def energy_distance(
     Args:
         samples: One sample a row.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread; the samples cross devices.
+        axis_name: Mapped axis over which the samples are sharded; the samples cross devices.
 
     Returns:
         The statistic, float32.
@@ -458,7 +456,7 @@ def _mean_over_pairs(
     Terms combine all that nearly cancels before anything is summed: means of large parts,
     subtracted afterwards, would leave few digits in float32.
     """
-    x = _zero_where_masked(samples, mask)
+    x = masked_rows(samples, mask)
     weight = jnp.ones(x.shape[:1], jnp.float32) if mask is None else mask.astype(jnp.float32)
     start = jnp.int32(0)
     everyone, everyones_weight = x, weight
@@ -492,25 +490,18 @@ def _mean_over_pairs(
         )
         return (term(pair) * weight[:, None] * everyones_weight[None, :]).sum()
 
-    total = lax.map(block, (x, weight, index)).sum()
-    if axis_name is not None:
-        total = lax.psum(total, axis_name)
+    total = over_devices(lax.map(block, (x, weight, index)).sum(), axis_name)
     count = sample_count(samples.shape[:1], mask=mask, axis_name=axis_name)
     return total / jnp.square(count), count
 
 
 @jax.custom_jvp
 def _expm1(x: jax.Array) -> jax.Array:
-    """Evaluate exp(x) - 1 with the slope exp(x), where JAX has (exp(x) - 1) + 1, rounded at 1."""
+    """Evaluate exp(x) - 1 with derivative exp(x), where JAX has (exp(x) - 1) + 1, rounded at 1."""
     return jnp.expm1(x)
 
 
 _expm1.defjvps(lambda tangent, _, x: tangent * jnp.exp(x))
-
-
-def _zero_where_masked(samples: jax.Array, mask: jax.Array | None) -> jax.Array:
-    x = samples.astype(jnp.float32)
-    return x if mask is None else jnp.where(mask[:, None], x, 0)
 
 
 def _check(samples: jax.Array, mask: jax.Array | None) -> None:

@@ -5,6 +5,7 @@ and `axis_name`; each can be the `statistic` of `sigreg`. The others are in `edf
 `order_statistics`.
 """
 
+import functools
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -12,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lejepa_jax.statistics.characteristic import ecf, sample_count
+from lejepa_jax.statistics.characteristic.specification import ecf
 from lejepa_jax.statistics.quadrature import Quadrature, window_rule
-from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.statistics.reductions import AxisName, row_count
 from lejepa_jax.statistics.targets import CharacteristicFunction, normal_target
 
 
@@ -72,7 +73,7 @@ def epps_pulley(
             :math:`(n|\hat\varphi|^2 - 1)/(n - 1)`: the mean under the null is then 0, and single
             values may be negative. Needs two samples; with fewer the value is 0.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread.
+        axis_name: Mapped axis over which the samples are sharded.
 
     Returns:
         One value a column, float32.
@@ -96,13 +97,12 @@ def epps_pulley(
     # A complex target is that of a law that is not even; an even one has no imaginary part.
     goal = np.asarray(target(t), np.complex128)
     goal_real, goal_imag = _row(goal.real, phi.real), _row(goal.imag, phi.real)
-    count = sample_count(projections.shape[:-1], mask=mask, axis_name=axis_name)
-    count = jnp.broadcast_to(count[..., None], (*projections.shape[:-2], 1))
+    count = row_count(projections, mask=mask, axis_name=axis_name)
     if debias:
         squared = jnp.square(phi.real) + jnp.square(phi.imag)
         pairs = jnp.maximum(count - 1, 1)[..., None]
         squared = (count[..., None] * squared - 1) / pairs
-        # Written out, not as a square: the cross term is unbiased already.
+        # Expanded, not as a square: the cross term is unbiased already.
         cross = goal_real * phi.real + goal_imag * phi.imag
         error = squared - 2 * cross + _row(np.square(np.abs(goal)), phi.real)
         value = count * (error @ jnp.asarray(weights, jnp.float32))
@@ -142,6 +142,10 @@ def epps_pulley_null_mean(
     """
     t, weights = window_rule(quadrature, t_max, num_knots)
     return float(weights @ (1 - np.square(np.abs(target(t)))))
+
+
+#: The statistic exactly as in Algorithm 1 of the paper: 17 knots on [-5, 5], that is 9 folded ones.
+paper_epps_pulley = functools.partial(epps_pulley, t_max=5.0, num_knots=9)
 
 
 def _row(values: np.ndarray, like: jax.Array) -> jax.Array:

@@ -5,12 +5,13 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import gammaln, log_ndtr, ndtri
+from jax.scipy.special import gammaln, ndtri
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_choice, check_positive
+from lejepa_jax.statistics.normal import log_normal_cdf
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.statistics.sorting import SortedColumns, masked_sum, over_sorted_columns
+from lejepa_jax.statistics.sorting import SortedColumns, over_sorted_columns, sum_of_valid
 
 Positions = Literal["elfving", "blom", "rahman"]
 Covariance = Literal["francia", "rahman"]
@@ -33,8 +34,8 @@ def shapiro_wilk(
         m_i = \Phi^{-1}(p_i)
 
     that is :math:`1 - \sqrt W`, between 0 and 1, without a factor n: the null mean falls, roughly
-    like :math:`\log n / n`. Blind to scale; blind to location when centered. The gradient is that of
-    an angle: it vanishes as the sample spreads.
+    like :math:`\log n / n`. Blind to scale; blind to location when centered. The gradient is that
+    of an angle: it vanishes as the sample widens.
 
     Args:
         projections: Samples on the last axis but one.
@@ -45,7 +46,8 @@ def shapiro_wilk(
             Govindarajulu.
         center: Subtract the mean. Published code of LeJEPA does not, so that it also sees shifts.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread. The devices swap rows for columns.
+        axis_name: Mapped axis over which the samples are sharded. The devices swap rows for
+            columns.
 
     Returns:
         One value a column, float32; 1 where all samples are equal.
@@ -75,7 +77,7 @@ def shapiro_wilk(
         weights = _weights(columns, offset, covariance)
         x = columns.values
         if center:
-            mean = masked_sum(columns, x) / columns.count
+            mean = sum_of_valid(columns, x) / columns.count
             x = jnp.where(columns.valid, x - mean, 0)
         direction, not_zero = _unit(x)
         # Half the squared chord, and not 1 - cosine: exact where the two nearly agree.
@@ -100,7 +102,7 @@ def vasicek_entropy(
 
     where ranks beyond the ends are the ends. In nats, no factor n: the null mean falls to 0 when
     the window grows like the square root of n, and stays near 0.27 at a window of 1. Blind to
-    location and scale, unless told not to standardize; blind to structure finer than the window.
+    location and scale, unless not standardized; blind to structure finer than the window.
 
     Args:
         projections: Samples on the last axis but one.
@@ -110,7 +112,8 @@ def vasicek_entropy(
             with N(0, 1): the first term is then :math:`\tfrac12 \log 2 \pi + \tfrac12
             \overline{x^2}`, and the value estimates the Kullback-Leibler divergence from it.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread. The devices swap rows for columns.
+        axis_name: Mapped axis over which the samples are sharded. The devices swap rows for
+            columns.
 
     Returns:
         One value a column, float32. Spacings below 1e-5 of the largest absolute value (ties) count
@@ -140,13 +143,13 @@ def vasicek_entropy(
         size = jax.lax.stop_gradient(jnp.abs(x).max(-2, keepdims=True))
         floor = 1e-5 * jnp.maximum(size, 1e-10)
         log_spacing = jnp.log(jnp.maximum(spacing, floor))
-        entropy = masked_sum(columns, log_spacing) / n + jnp.log(n / (2 * window))
+        entropy = sum_of_valid(columns, log_spacing) / n + jnp.log(n / (2 * window))
         if standardize:
-            mean = masked_sum(columns, x) / n
-            variance = masked_sum(columns, jnp.square(x - mean)) / n
+            mean = sum_of_valid(columns, x) / n
+            variance = sum_of_valid(columns, jnp.square(x - mean)) / n
             normal = _HALF_LOG_2PI + 0.5 + 0.5 * jnp.log(jnp.maximum(variance, floor**2))
         else:
-            normal = _HALF_LOG_2PI + 0.5 * masked_sum(columns, jnp.square(x)) / n
+            normal = _HALF_LOG_2PI + 0.5 * sum_of_valid(columns, jnp.square(x)) / n
         return (normal - entropy)[..., 0, :]
 
     return over_sorted_columns(statistic, projections, mask=mask, axis_name=axis_name)
@@ -170,7 +173,8 @@ def order_statistic_nll(
     Args:
         projections: Samples on the last axis but one.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread. The devices swap rows for columns.
+        axis_name: Mapped axis over which the samples are sharded. The devices swap rows for
+            columns.
 
     Returns:
         One value a column, float32.
@@ -196,14 +200,14 @@ def order_statistic_nll(
         below = jnp.where(columns.valid, columns.rank - 1, 0)
         above = jnp.where(columns.valid, n - columns.rank, 0)
         trials = jnp.maximum(n - 1, 1)
-        divergence = _times_log(below, below / trials, log_ndtr(x))
-        divergence += _times_log(above, above / trials, log_ndtr(-x))
+        divergence = _times_log(below, below / trials, log_normal_cdf(x))
+        divergence += _times_log(above, above / trials, log_normal_cdf(-x))
         inner = (below > 0) & (above > 0)
         spread = jnp.where(inner, below * above, 1) / trials
         best = _stirling_error(trials) - _stirling_error(below) - _stirling_error(above)
         best = jnp.where(inner, best - 0.5 * jnp.log(spread) - _HALF_LOG_2PI, 0)
         nll = divergence - best + 0.5 * jnp.square(x) + _HALF_LOG_2PI
-        return (masked_sum(columns, nll) / n - jnp.log(n))[..., 0, :]
+        return (sum_of_valid(columns, nll) / n - jnp.log(n))[..., 0, :]
 
     return over_sorted_columns(statistic, projections, mask=mask, axis_name=axis_name)
 
@@ -259,7 +263,7 @@ def _weights(columns: SortedColumns, offset: float, covariance: Covariance) -> j
 
 
 def _unit(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Divide by the norm over samples; zero vectors, told by the second value, stay zero."""
+    """Divide by the norm over samples; zero vectors stay zero, and the second value is False."""
     # By the largest entry first: squares of tiny samples would underflow.
     size = jax.lax.stop_gradient(jnp.abs(x).max(-2, keepdims=True))
     not_zero = size > 0

@@ -1,4 +1,4 @@
-"""Sorted columns of a sample that may be masked and spread over devices."""
+"""Sorted columns of a sample that may be masked and sharded over devices."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,8 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_samples
-from lejepa_jax.statistics.characteristic import sample_count
-from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.statistics.reductions import AxisName, sample_count
 
 
 class SortedColumns(NamedTuple):
@@ -39,7 +38,7 @@ def over_sorted_columns(
         statistic: Function of the sorted columns, one value a column, finite for any sample.
         projections: Samples on the last axis but one.
         mask: True for samples that count.
-        axis_name: Mapped axis over which the samples are spread.
+        axis_name: Mapped axis over which the samples are sharded.
 
     Returns:
         One value a column, the same on every device.
@@ -89,6 +88,6 @@ def sort_columns(
     return SortedColumns(jnp.where(valid, values, 0), rank, valid, count)
 
 
-def masked_sum(columns: SortedColumns, terms: Float[Array, "*batch n k"]) -> jax.Array:
+def sum_of_valid(columns: SortedColumns, terms: Float[Array, "*batch n k"]) -> jax.Array:
     """Sum the terms of valid ranks, keeping the axis."""
     return jnp.where(columns.valid, terms, 0).sum(-2, keepdims=True)

@@ -1,7 +1,6 @@
 """The characteristic function against plain NumPy in float64, and its own symmetries."""
 
 import functools
-import importlib
 import re
 
 import chex
@@ -13,11 +12,11 @@ import numpy as np
 import pytest
 
 from lejepa_jax import ecf, sample_count
+from lejepa_jax.statistics.characteristic import accelerator, cpu, sincos
+from lejepa_jax.statistics.characteristic.grid import sums_on_grid
+from lejepa_jax.statistics.characteristic.horner import Grid
 
 GRID = np.linspace(0, 3, 17)
-MODULE = importlib.import_module(
-    "lejepa_jax.statistics.characteristic"
-)  # the function has its name
 
 
 def plain_ecf(x, t, mask=None):
@@ -67,9 +66,9 @@ def test_value_and_gradient_agree_with_float64_at_any_frequencies(t, masked):
     (x_bar,) = pullback(type(phi)(*bar))
     weights = np.ones((2, 37)) if mask is None else np.asarray(mask, np.float64)
     terms = np.exp(1j * np.asarray(x, np.float64)[..., None] * t) * t
-    slope = -np.asarray(bar[0])[:, None] * terms.imag + np.asarray(bar[1])[:, None] * terms.real
-    slope *= (weights / weights.sum(-1, keepdims=True))[..., None, None]
-    np.testing.assert_allclose(x_bar, slope.sum(-1), atol=2e-6)
+    gradient = -np.asarray(bar[0])[:, None] * terms.imag + np.asarray(bar[1])[:, None] * terms.real
+    gradient *= (weights / weights.sum(-1, keepdims=True))[..., None, None]
+    np.testing.assert_allclose(x_bar, gradient.sum(-1), atol=2e-6)
 
 
 @hypothesis.given(n=st.sampled_from([1, 2, 127, 128, 129, 300]), k=st.integers(1, 3))
@@ -89,8 +88,8 @@ def test_frequencies_known_only_while_running_give_the_same_and_have_a_gradient(
     x = draw(20, 2)
     at = jax.jit(lambda t: ecf(x, t))
     chex.assert_trees_all_close(at(jnp.asarray(GRID, jnp.float32)), ecf(x, GRID), atol=2e-6)
-    slope = jax.grad(lambda t: ecf(x, t).real.sum())(jnp.array([0.5]))
-    np.testing.assert_allclose(slope[0], -(x * jnp.sin(0.5 * x)).mean(0).sum(), rtol=1e-5)
+    gradient = jax.grad(lambda t: ecf(x, t).real.sum())(jnp.array([0.5]))
+    np.testing.assert_allclose(gradient[0], -(x * jnp.sin(0.5 * x)).mean(0).sum(), rtol=1e-5)
 
 
 def test_memory_never_holds_samples_times_slices_times_frequencies():
@@ -134,17 +133,17 @@ def test_cosine_and_sine_of_near_and_far_angles_are_those_of_float64(largest):
 @pytest.mark.parametrize(
     "form",
     [
-        MODULE._sums_by_blocks,
-        MODULE._sums_together,
-        functools.partial(MODULE._sums_apart, unit_complex=MODULE._library),
-        functools.partial(MODULE._sums_apart, unit_complex=MODULE._polynomials),
+        cpu.block_sums,
+        accelerator.power_sums,
+        functools.partial(accelerator.direct_sums, unit_complex=sincos.library),
+        functools.partial(accelerator.direct_sums, unit_complex=sincos.polynomials),
     ],
-    ids=["cpu", "tpu", "gpu", "several tpus, spread by the compiler"],
+    ids=["cpu", "tpu", "gpu", "several tpus, sharded by the compiler"],
 )
 @pytest.mark.parametrize(("start", "step", "num"), [(0.0, 3 / 16, 17), (-2.0, 0.1, 70)])
 def test_every_platform_has_the_same_sums(form, start, step, num):
     x, mask = 2 * draw(2, 40, 3), jnp.arange(40)[None] < jnp.array([[40], [23]])
-    grid = MODULE._Grid(start, step, num)
+    grid = Grid(start, step, num)
     terms = np.exp(1j * np.asarray(x, np.float64)[..., None] * (start + step * np.arange(num)))
     for weights in (None, mask.astype(jnp.float32)):
         cos, sin = jax.jit(lambda x, w: form(x, w, grid))(x, weights)
@@ -157,7 +156,7 @@ def test_every_platform_has_the_same_sums(form, start, step, num):
 @pytest.mark.parametrize(
     ("num_samples", "num_slices", "num"), [(6, 1024, 3), (40, 3, 70)], ids=["parts", "side by side"]
 )
-def test_rows_of_any_length_have_the_sums_and_slopes_of_float64(
+def test_rows_of_any_length_have_the_sums_and_gradients_of_float64(
     num_samples, num_slices, num, masked
 ):
     x, t = draw(num_samples, num_slices), 0.1 * np.arange(num)
@@ -169,10 +168,10 @@ def test_rows_of_any_length_have_the_sums_and_slopes_of_float64(
     bar = [np.asarray(draw(*phi.real.shape, seed=seed)) for seed in (1, 2)]
     (x_bar,) = pullback(type(phi)(*map(jnp.asarray, bar)))
     terms = np.exp(1j * np.asarray(x, np.float64)[..., None] * t) * t
-    slope = (bar[1] * terms.real - bar[0] * terms.imag).sum(-1)
+    gradient = (bar[1] * terms.real - bar[0] * terms.imag).sum(-1)
     weights = np.ones(num_samples) if mask is None else np.asarray(mask, np.float64)
-    slope *= (weights / weights.sum())[:, None]
-    np.testing.assert_allclose(x_bar, slope, atol=2e-6 * np.abs(slope).max() + 2e-6)
+    gradient *= (weights / weights.sum())[:, None]
+    np.testing.assert_allclose(x_bar, gradient, atol=2e-6 * np.abs(gradient).max() + 2e-6)
 
 
 @pytest.mark.parametrize(("platform", "reductions"), [("tpu", 1), ("cuda", 2), ("rocm", 2)])
@@ -180,16 +179,14 @@ def test_accelerators_pass_over_the_samples_once_a_reduction_and_without_a_loop(
     platform, reductions
 ):
     x = jax.ShapeDtypeStruct((64, 8), jnp.float32)
-    sums = functools.partial(
-        MODULE._sums_on_grid, weights=None, grid=MODULE._Grid(0, 0.2, 17), by_compiler=False
-    )
+    sums = functools.partial(sums_on_grid, weights=None, grid=Grid(0, 0.2, 17), by_compiler=False)
     text = jax.jit(sums).trace(x).lower(lowering_platforms=(platform,)).as_text()
     assert len(re.findall(r"stablehlo.reduce\(.*tensor<64x8", text)) == reductions
     assert "stablehlo.while" not in text
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
-def test_no_accelerator_gathers_what_the_compiler_spreads(platform):
+def test_no_accelerator_gathers_what_the_compiler_shards(platform):
     # Eight devices here, so that a sum without an axis name may be one across them.
     x = jax.ShapeDtypeStruct((64, 8), jnp.float32)
     text = jax.jit(lambda x: ecf(x, GRID)).trace(x).lower(lowering_platforms=(platform,)).as_text()
@@ -199,9 +196,9 @@ def test_no_accelerator_gathers_what_the_compiler_spreads(platform):
 def test_cosine_and_sine_by_polynomials_stay_close_while_a_rounding_of_the_angle_is_little():
     angles = np.random.default_rng(0).uniform(-(2.0**21), 2.0**21, 4000).astype(np.float32)
     expected = np.exp(1j * angles.astype(np.float64))
-    for function in (MODULE._polynomials, jax.jit(MODULE._polynomials)):
+    for function in (sincos.polynomials, jax.jit(sincos.polynomials)):
         cos, sin = function(jnp.asarray(angles))
         error = np.maximum(abs(cos - expected.real), abs(sin - expected.imag))
         assert (error <= np.spacing(abs(angles)) + 1.2e-7).all()
     far = jnp.asarray([2.0**24, -1e10, 1e30], jnp.float32)
-    assert all((abs(part) <= 1.0 + 1e-6).all() for part in MODULE._polynomials(far))
+    assert all((abs(part) <= 1.0 + 1e-6).all() for part in sincos.polynomials(far))

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
-from lejepa_jax.objectives.slicing import paper_epps_pulley
-from lejepa_jax.statistics.normality import epps_pulley, epps_pulley_null_mean
+from lejepa_jax.statistics.normality import epps_pulley, epps_pulley_null_mean, paper_epps_pulley
 from lejepa_jax.statistics.targets import generalized_normal_target, laplace_target, sphere_target
 from tests.lejepa_jax import golden
 
