@@ -12,8 +12,9 @@ from pointcloud_jax.augment.views import (
     visible_mask,
 )
 from pointcloud_jax.checks import check_points
-from pointcloud_jax.data.loading import CloudSource, load
+from pointcloud_jax.data.loading import load
 from pointcloud_jax.data.shapes import FAMILIES, Shapes, num_parts, sample_shape, shape_dataset
+from pointcloud_jax.data.source import CloudSource
 from pointcloud_jax.geometry.graph import (
     Neighbors,
     ball_query,

@@ -1,9 +1,9 @@
 """Random views of point clouds, and the damage by which robustness is measured.
 
 Everything random about a view is drawn from a key that depends on the seed, the cloud's global
-index and the view's number alone (make the keys with `lejepa_jax.augment.views.example_keys`), so that
-the same seed gives the same views however the batch is sharded over devices. Clouds may be padded:
-what does not exist is never chosen, and views say by a mask which of their points exist.
+index and the view's number alone (make the keys with `example_keys` of `lejepa_jax.augment`), so
+that the same seed gives the same views however the batch is sharded over devices. Clouds may be
+padded: what does not exist is never chosen, and views say by a mask which of their points exist.
 """
 
 import dataclasses

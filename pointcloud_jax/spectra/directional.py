@@ -28,9 +28,9 @@ def dasft(
 
     Invariant under rotation as far as the rule is exact (table in `pointcloud_jax.geometry.sphere`:
     from 4 % on average for the published 36 Fibonacci directions to float32 rounding for
-    `lebedev(29)`, at radius 1), and exactly invariant under translation. With NumPy `radii` that are equally spaced
-    one sine and cosine serve all of them, in the gradient too; no tensor of points, directions and
-    radii is formed.
+    `lebedev(29)`, at radius 1), and exactly invariant under translation. With NumPy `radii` that
+    are equally spaced one sine and cosine serve all of them, in the gradient too; no tensor of
+    points, directions and radii is formed.
 
     Args:
         points: The clouds. Bring them to radius 1 first (`normalize_radius`).

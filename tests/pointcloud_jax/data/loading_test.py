@@ -1,5 +1,6 @@
 """Cloud sources: procedural solids, arrays, and the files of the benchmarks, well or ill formed."""
 
+import itertools
 import json
 
 import jax
@@ -9,6 +10,8 @@ import pytest
 from lejepa_jax.data.batches import batches, eval_batches
 from pointcloud_jax.data import loading as data
 from pointcloud_jax.data import shapes
+from pointcloud_jax.data.readers import solids
+from pointcloud_jax.data.reading import CloudSets
 
 
 def clouds(n, p=8, seed=0):
@@ -26,7 +29,7 @@ def few_families(monkeypatch):
         part = jax.numpy.zeros((total, num_points), jax.numpy.int32)
         return shapes.Shapes(points, points, part, label)
 
-    monkeypatch.setattr(data, "shape_dataset", draw)
+    monkeypatch.setattr(solids, "shape_dataset", draw)
 
 
 def test_solids_are_fixed_and_the_three_splits_share_nothing(few_families):
@@ -73,7 +76,17 @@ def test_arrays_may_say_everything_about_themselves(tmp_path):
     splits = data.load(str(tmp_path / "a.npz"), num_points=4, parts=True)
     assert splits.class_names == ("a", "b")
     np.testing.assert_array_equal(splits.train.labels, [0, 1, -1, 1])
-    np.testing.assert_array_equal(splits.test.gather(np.array([1]))["part"], part[5:, :4])
+    kept = splits.test.gather(np.array([1]))
+    assert kept["part"].shape == (1, 4)
+    # Which four of the points they are is random; parts are those of the same points.
+    distances = np.linalg.norm(points[5][:, None] - points[5][None], axis=-1)
+    seen = np.linalg.norm(kept["points"][0][:, None] - kept["points"][0][None], axis=-1)
+    (rows,) = [
+        r
+        for r in itertools.combinations(range(8), 4)
+        if np.allclose(distances[np.ix_(r, r)] / distances[r[0], r[1]], seen / seen[0, 1], 1e-2)
+    ]
+    np.testing.assert_array_equal(kept["part"][0], part[5, list(rows)])
     small = splits.train.subset(np.array([3, 0]))
     np.testing.assert_array_equal(small.labels, [1, 0])
     assert small.part_names == ("a/x", "b/x", "b/y")
@@ -200,14 +213,14 @@ def test_hdf5_files_are_read_by_their_arrays(tmp_path):
         with h5py.File(tmp_path / "hdf5_data/ply_data_test0.h5", "w") as opened:
             opened["data"] = link
             opened["label"] = label
-        with pytest.raises(ValueError, match=r"ply_data_test0\.h5 (must hold|.* data is a link)"):
+        with pytest.raises(ValueError, match=r"ply_data_test0\.h5: data is a link"):
             data.load("shapenetpart", num_points=5, data_dir=str(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("teapots", "data must be shapes, modelnet40, .* got 'teapots'"),
+        ("teapots", "data must be one of shapes, modelnet40, .* got 'teapots'"),
         ("modelnet40", "data_dir must be the folder .*modelnet40_ply_hdf5_2048.zip.* got None"),
         ("scanobjectnn", "data_dir must be .* on request"),
         ("npz:nowhere.npz", r"nowhere\.npz is not a file"),
@@ -249,3 +262,29 @@ def test_what_does_not_fit_together_is_named(change, message, unchecked):
     arguments = {"points": clouds(2), "labels": np.array([0, 1]), "class_names": ("a", "b")}
     with pytest.raises(ValueError, match=message):
         data.CloudSource(**(arguments | change))
+
+
+@pytest.mark.parametrize("name", ["shapes:1e3", "shapes:", "shapes:0", "shapes:-3", "shapes:²"])
+def test_a_number_of_solids_is_a_number(name):
+    with pytest.raises(ValueError, match=f"data must be shapes:N .* got '{name}'"):
+        data.load(name, num_points=8)
+
+
+@pytest.mark.parametrize("name", ["modelnet40:obj_bg", "shapenetpart:airplane"])
+def test_a_suffix_that_means_nothing_is_refused(name, tmp_path):
+    with pytest.raises(ValueError, match=f"which has no variants, got '{name}'"):
+        data.load(name, num_points=8, data_dir=str(tmp_path))
+
+
+def test_more_solids_than_memory_are_refused():
+    with pytest.raises(ValueError, match="memory_limit=2147483648 is less than shapes:1000000000"):
+        data.load("shapes:1000000000", num_points=8)
+
+
+def test_a_reader_of_ones_own(tmp_path):
+    def read(request):
+        points = clouds(10, request.num_points)
+        return CloudSets({"train": {"points": points, "label": np.arange(10) % 2}}, ("a", "b"), "")
+
+    splits = data.load("anything", num_points=6, reader=read)
+    assert (len(splits.train), len(splits.test), splits.train.num_points) == (8, 2, 6)
