@@ -1,39 +1,62 @@
 """Checkpoints of a run that survive what disks do: the newest that can be read is the one used.
 
-A checkpoint counts only once it is whole: orbax writes beside it and renames. What was written is
-then summed up, file by file, since a bit that flips in the weights is not seen by any format in use
-here. Nothing that cannot be read is ever deleted; it is set aside.
+A checkpoint counts only once it is whole: orbax writes beside it and renames. As soon as it is
+there, checksums of its files are recorded, since no format in use here notices a flipped bit in the
+weights. What is damaged is set aside and never deleted; what merely does not fit, or cannot be read
+at the moment, stays where it is.
 """
 
+import contextlib
 import json
 import logging
-import os
+import math
 import re
-import zlib
-from collections.abc import Callable, Mapping
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
-_CHUNK = 2**24
+from lejepa_jax.training.compatibility import saved_names
+from lejepa_jax.training.distributed import run_on_first
+from lejepa_jax.training.storage.damage import (
+    Folders,
+    set_aside_damaged,
+    set_aside_unread,
+    steps_on_disk,
+)
+from lejepa_jax.training.storage.files import (
+    PARTIAL,
+    checksums,
+    describe_error,
+    plain_path,
+    read_checksums,
+    write_atomically,
+)
+from lejepa_jax.training.storage.fit import MisfitError, array_shapes, misfits, saved_shapes
+
+T = TypeVar("T")
+
+_NEWEST = 3
 
 
 class Checkpoints:
     """State, position in the data and configuration of a run: the newest 3 and the best.
 
-    The best is the one with the lowest mean loss since the checkpoint before it. With several
-    processes all take part, on a folder that all of them see.
+    The best is the one with the lowest finite mean loss since the checkpoint before it. With
+    several processes all take part, on a folder that all of them see.
 
     Args:
         workdir: Folder of the run.
         warn: Called with a line about each thing that went wrong and did not stop the run.
 
     Raises:
-        ValueError: If there are checkpoints and none of them is whole.
+        ValueError: If there are checkpoints and none of them is whole, or the newest cannot be read
+            at the moment.
 
     Examples:
         >>> import tempfile, jax.numpy as jnp
@@ -47,35 +70,45 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path, warn: Callable[[str], None] = logging.warning):
-        self.folder = (workdir / "checkpoints").absolute()
-        self.sums = (workdir / "checksums").absolute()
-        self.aside = (workdir / "damaged").absolute()
+        workdir = workdir.absolute()
+        self.folders = Folders(
+            workdir / "checkpoints", records=workdir / "checksums", aside=workdir / "damaged"
+        )
         self.warn = warn
-        if jax.process_index() == 0:
-            self._set_aside_damaged()
-        _together("checkpoints are looked through")
+        self._failed: int | None = None
+        self._writing: int | None = None
+        self._recording: threading.Thread | None = None
+        run_on_first(lambda: self.folders.checkpoints.mkdir(parents=True, exist_ok=True))
+        run_on_first(lambda: set_aside_damaged(self.folders, warn))
+        self._path, self._remove_path = plain_path(self.folders.checkpoints, self)
         self.manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
-        keep = ocp.checkpoint_managers
         return ocp.CheckpointManager(
-            self.folder,
+            self._path,
             options=ocp.CheckpointManagerOptions(
-                # Without best_fn the metrics, by which BestN chooses, would not be written.
-                best_fn=_mean_loss,
+                # Without best_fn the losses, by which the best is chosen, would not be written.
+                best_fn=_loss_of,
                 best_mode="min",
-                preservation_policy=keep.AnyPreservationPolicy(
-                    [
-                        keep.LatestN(3),
-                        keep.BestN(get_metric_fn=_mean_loss, reverse=True, n=1),
-                    ]
-                ),
+                preservation_policy=_NewestAndBest(),
+                # Where folders are made in the background and cannot be, orbax waits for them for
+                # 5 minutes.
+                async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
             ),
         )
 
     def newest(self) -> int | None:
         """Step of the newest checkpoint."""
         return self.manager.latest_step()
+
+    @property
+    def failed(self) -> int | None:
+        """Step of the last checkpoint that was asked for, if it is known not to be on disk.
+
+        A write goes on in the background: what became of it is known at the next `save` or at
+        `close`.
+        """
+        return self._failed
 
     def save(
         self, step: int, state: PyTree, position: Any, config: dict[str, Any], *, loss: float
@@ -87,208 +120,208 @@ class Checkpoints:
             state: Arrays of the run.
             position: Where the data iterator is, something JSON can hold.
             config: Configuration of the run, something JSON can hold.
-            loss: Mean loss since the last checkpoint, by which the best is chosen.
+            loss: Mean loss since the last checkpoint, by which the best is chosen; NaN or Inf if
+                there is none, and then this is never the best.
 
         Returns:
-            Whether the write was begun (or had been made before). A disk that takes nothing is
-            warned about and ends no run.
+            Whether the write was begun (or had been made before); see also `failed`. A disk that
+            takes nothing is warned about and ends no run.
         """
         self._finish()
         if step in self.manager.all_steps():
+            self._failed = None
             return True
         try:
-            self.manager.save(
+            run_on_first(self._prepare)
+            begun = self.manager.save(
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(state),
                     data=ocp.args.JsonSave(position),
                     config=ocp.args.JsonSave(config),
                 ),
-                metrics={"loss": loss},
+                metrics={"loss": loss if math.isfinite(loss) else None},
+                force=True,
             )
         except Exception as error:
+            if _lost_a_process(error):
+                raise
             self._warn_unwritten(error, step)
-            return False
-        return True
+            begun = False
+        self._failed = None if begun else step
+        if begun and jax.process_index() == 0:
+            # Not a daemon: a process that ends without `close` still waits for orbax, and for this.
+            self._recording = threading.Thread(target=self._record, name="checksums")
+            self._recording.start()
+        self._writing = step if begun else None
+        return begun
 
     def configuration(self) -> dict[str, Any] | None:
-        """Read the configuration the newest checkpoint was made with; None without one."""
-        step = self.newest()
-        if step is None:
-            return None
-        try:
+        """Read the configuration the newest checkpoint was made with.
+
+        Returns:
+            It as it was saved (`upgrade_config` gives its fields the names of today); None without
+            a checkpoint.
+
+        Raises:
+            ValueError: If no checkpoint can be read.
+        """
+
+        def read(step: int) -> dict[str, Any]:
             args = ocp.args.Composite(config=ocp.args.JsonRestore())
             return self.manager.restore(step, args=args)["config"]
-        except Exception as error:
-            self._fall_back(step, error)
-            return self.configuration()
+
+        return self._read_newest(read)
 
     def restore(self, like: PyTree) -> tuple[PyTree, Any] | None:
         """Read the newest checkpoint that can be read.
 
         Args:
             like: A state whose shapes and places on devices are wanted. The checkpoint may have
-                been written from any other places.
+                been written from any other places. If it is a dictionary, the checkpoint may have
+                its fields under names they had before.
 
         Returns:
             The state and the position in the data; None without a checkpoint.
 
         Raises:
-            ValueError: If none of those that are there can be read.
+            ValueError: If none of those that are there can be read, if the newest holds other
+                arrays than `like`, or if it is whole and cannot be read at the moment. Nothing is
+                moved then.
         """
-        step = self.newest()
-        if step is None:
-            return None
-        try:
-            restored = self.manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(like), data=ocp.args.JsonRestore()
-                ),
+
+        def read(step: int) -> tuple[PyTree, Any]:
+            saved = saved_shapes(self._path / str(step) / "state")
+            wanted, names = like, {}
+            if isinstance(like, dict):
+                names = saved_names(list(like), {path.split("/")[0] for path in saved})
+                wanted = {names[name]: value for name, value in like.items()}
+            differing = misfits(saved, array_shapes(wanted))
+            if differing:
+                raise MisfitError(f"the checkpoint of step {step} does not fit: {differing}")
+            args = ocp.args.Composite(
+                state=ocp.args.StandardRestore(wanted), data=ocp.args.JsonRestore()
             )
-            return restored["state"], restored["data"]
-        except Exception as error:
-            self._fall_back(step, error)
-            return self.restore(like)
+            restored = self.manager.restore(step, args=args)
+            state = restored["state"]
+            if names:
+                state = {name: state[names[name]] for name in like}
+            return state, restored["data"]
+
+        return self._read_newest(read)
 
     def close(self) -> bool:
-        """Wait until everything is on disk; returns whether the last checkpoint is."""
-        written = self._finish()
-        self.manager.close()
-        return written
+        """Wait until everything is on disk.
 
-    def _finish(self) -> bool:
-        """Wait for the write that is under way, and sum up what was written."""
+        Returns:
+            Whether the last checkpoint that was asked for is on disk; True if none was.
+        """
+        self._finish()
+        try:
+            self.manager.close()
+        except Exception as error:
+            self.warn(f"checkpoints were not closed: {describe_error(error)}")
+        if self._failed is not None and jax.process_count() == 1:
+            with contextlib.suppress(OSError):
+                self._clear()
+        self._remove_path()
+        return self._failed is None
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Raise on all processes what would stop the first, and clear what failed writes left."""
+        self._clear()
+        probe = self.folders.checkpoints / f"probe{PARTIAL}"
+        probe.mkdir(exist_ok=True)
+        probe.rmdir()
+
+    def _clear(self) -> None:
+        """Remove folders that a killed process or a full disk left half-written."""
+        for entry in self.folders.checkpoints.iterdir():
+            if re.match(r"[0-9]+\.orbax-checkpoint-tmp", entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def _finish(self) -> None:
+        """Wait for the write that is under way and its checksums."""
         try:
             self.manager.wait_until_finished()
         except Exception as error:
             self._warn_unwritten(error)
-            # The failed step must not count as one that is there.
-            self.manager.reload()
-            return False
-        if jax.process_index() == 0:
-            for step in self.manager.all_steps():
-                record = self.sums / f"{step}.json"
-                if not record.exists():
-                    try:
-                        self.sums.mkdir(exist_ok=True)
-                        record.write_text(json.dumps(_sums(self.folder / str(step))))
-                    except OSError as error:
-                        self.warn(f"no checksums for step {step}: {_line(error)}")
-            for record in self.sums.glob("*.json"):
-                if not (self.folder / record.stem).exists():
+            self._failed = self._writing
+            with contextlib.suppress(Exception):
+                # The failed step must not count as one that is there.
+                self.manager.reload()
+        if self._recording is not None:
+            self._recording.join()
+            self._recording = None
+
+    def _record(self) -> None:
+        """Record checksums once the checkpoint is there; runs beside the training."""
+        with contextlib.suppress(Exception):  # reported by `_finish`
+            self.manager.wait_until_finished()
+        try:
+            for step in steps_on_disk(self.folders):
+                if read_checksums(self.folders.record(step)) is None:
+                    self.folders.records.mkdir(exist_ok=True)
+                    write_atomically(
+                        self.folders.record(step),
+                        json.dumps(checksums(self.folders.checkpoints / str(step))),
+                    )
+            for record in self.folders.records.glob("*"):
+                if not (self.folders.checkpoints / record.stem).exists():
                     record.unlink(missing_ok=True)
-        return True
+        except OSError as error:
+            self.warn(f"no checksums of the newest checkpoint: {describe_error(error)}")
 
     def _warn_unwritten(self, error: Exception, step: int | None = None) -> None:
         which = "the last checkpoint" if step is None else f"the checkpoint of step {step}"
-        kept = self._steps_on_disk()
+        kept = steps_on_disk(self.folders)
         kept = f"step {kept[0]} is kept" if kept else "there is none yet"
-        self.warn(f"{which} could not be written ({_line(error)}); the run goes on, {kept}")
-
-    def _steps_on_disk(self) -> list[int]:
-        """Steps with a folder, newest first."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(
-            (int(p.name) for p in self.folder.iterdir() if p.name.isdigit()), reverse=True
+        self.warn(
+            f"{which} could not be written ({describe_error(error)}); the run goes on, {kept}"
         )
 
-    def _set_aside_damaged(self) -> None:
-        steps = self._steps_on_disk()
-        damaged = {}
-        for step in steps:
-            reason = self._damage(step)
-            if reason is None:
-                break  # older ones are looked at when they are needed
-            damaged[step] = reason
-        self._move(damaged, len(damaged) < len(steps))
-        # The manager reads the metrics of all of them when it opens.
-        old = {
-            step: "its metrics cannot be read"
-            for step in self._steps_on_disk()
-            if not _is_json(self.folder / str(step) / "metrics" / "metrics")
-        }
-        self._move(old, True)
+    # --- reading ----------------------------------------------------------------------------------
 
-    def _damage(self, step: int) -> str | None:
-        """Say what is wrong with a checkpoint, or None."""
-        folder, record = self.folder / str(step), self.sums / f"{step}.json"
-        if not (folder / "_CHECKPOINT_METADATA").exists():
-            return "it was never finished"
-        if not record.exists():
-            return None  # the run was killed before: reading it will tell
-        try:
-            wanted = json.loads(record.read_text())
-            found = _sums(folder)
-        except (OSError, ValueError) as error:
-            return _line(error)
-        wrong = [name for name in wanted if wanted[name] != found.get(name)]
-        if not wrong:
-            return None
-        what = "is missing" if wrong[0] not in found else "was changed or cut short"
-        return f"{wrong[0]} {what}"
-
-    def _move(self, damaged: Mapping[int, str], others: bool) -> None:
-        """Set checkpoints aside, if there are others to go on from."""
-        if damaged and not others:
-            reasons = "; ".join(f"step {step}: {reason}" for step, reason in damaged.items())
-            raise ValueError(f"no checkpoint in {self.folder} can be read ({reasons})")
-        for step, reason in damaged.items():
-            self.aside.mkdir(exist_ok=True)
-            number = len(list(self.aside.iterdir()))
-            target = self.aside / f"{step}-{number}"
-            (self.folder / str(step)).rename(target)
-            (self.sums / f"{step}.json").unlink(missing_ok=True)
-            self.warn(
-                f"the checkpoint of step {step} cannot be read ({reason}); it was set aside as "
-                f"{target}, falling back to the one before"
-            )
+    def _read_newest(self, read: Callable[[int], T]) -> T | None:
+        """Read the newest checkpoint; those that turn out damaged are set aside."""
+        self._finish()
+        while (step := self.newest()) is not None:
+            try:
+                return read(step)
+            except MisfitError:
+                raise
+            except Exception as error:
+                if _lost_a_process(error):
+                    raise
+                self._fall_back(step, error)
+        return None
 
     def _fall_back(self, step: int, error: Exception) -> None:
-        """Set aside what could not be read, and open the folder again."""
-        if jax.process_index() == 0:
-            self._move({step: _line(error)}, len(self._steps_on_disk()) > 1)
-        _together(f"step {step} was set aside")
+        """Set aside what could not be read, if that is its own fault, and open the folder again."""
+        run_on_first(lambda: set_aside_unread(self.folders, step, error, self.warn))
         self.manager.close()
         self.manager = self._open()
 
 
-def _together(name: str) -> None:
-    """Wait for all processes."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+class _NewestAndBest:
+    """Keep the newest checkpoints and the one of the lowest finite loss (the latest of equals)."""
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        del context
+        losses = {info.step: _loss_of(info.metrics) for info in checkpoints}
+        finite = [step for step, loss in losses.items() if math.isfinite(loss)]
+        kept = {*sorted(losses)[-_NEWEST:], *sorted(finite, key=lambda s: (losses[s], -s))[:1]}
+        return [info.step in kept for info in checkpoints]
 
 
-def _mean_loss(metrics: Mapping[str, float]) -> float:
-    return metrics["loss"]
+def _loss_of(metrics: Any) -> float:
+    """Mean loss by which a checkpoint is rated; Inf for one without."""
+    loss = metrics.get("loss") if isinstance(metrics, Mapping) else None
+    return float(loss) if isinstance(loss, int | float) and math.isfinite(loss) else math.inf
 
 
-def _sums(folder: Path) -> dict[str, int]:
-    """CRC-32 of each file below a folder."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            total = 0
-            with path.open("rb") as file:
-                while chunk := file.read(_CHUNK):
-                    total = zlib.crc32(chunk, total)
-            found[str(path.relative_to(folder))] = total
-    return found
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text())
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _line(error: BaseException) -> str:
-    """What the system said, or the first line of an error, which with tensorstore may be of 100."""
-    system = re.search(r"os_error_code='?(\d+)", str(error))
-    if system:
-        return os.strerror(int(system[1]))
-    text = str(error).strip().splitlines()
-    return (text[0][:160] if text else "") or type(error).__name__
+def _lost_a_process(error: Exception) -> bool:
+    """Whether another process has gone: nothing on this side can be mended then."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and jax.process_count() > 1
