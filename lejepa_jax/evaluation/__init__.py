@@ -1,37 +1,64 @@
 """What frozen features are worth: nearest neighbors, linear and few-shot probes."""
 
-from lejepa_jax.evaluation.probes import (
+from lejepa_jax.evaluation.errors import class_accuracies, confusion_matrix
+from lejepa_jax.evaluation.features import (
+    Mapped,
+    ShardBatch,
+    fetch,
+    map_examples,
+    stratified_subset,
+)
+from lejepa_jax.evaluation.few_shot import FewShot, few_shot_accuracy
+from lejepa_jax.evaluation.knn import knn_accuracy, knn_predict
+from lejepa_jax.evaluation.labels import stratified_mask
+from lejepa_jax.evaluation.linear import (
     L2_GRID,
-    FewShot,
     LinearProbe,
-    few_shot_accuracy,
-    knn_accuracy,
-    knn_predict,
     linear_accuracy,
+    linear_predict,
     linear_probe,
-    linear_probe_adamw,
     probe_accuracy,
     probe_logits,
-    probe_suite,
     select_l2,
-    standardize,
-    stratified_mask,
 )
+from lejepa_jax.evaluation.results import (
+    Evaluator,
+    Picture,
+    Results,
+    by_score,
+    merge_results,
+)
+from lejepa_jax.evaluation.standardization import standardize
+from lejepa_jax.evaluation.suite import ProbeResults, probe_suite, run_probes
 
 __all__ = [
     "L2_GRID",
+    "Evaluator",
     "FewShot",
     "LinearProbe",
+    "Mapped",
+    "Picture",
+    "ProbeResults",
+    "Results",
+    "ShardBatch",
+    "by_score",
+    "class_accuracies",
+    "confusion_matrix",
+    "fetch",
     "few_shot_accuracy",
     "knn_accuracy",
     "knn_predict",
     "linear_accuracy",
+    "linear_predict",
     "linear_probe",
-    "linear_probe_adamw",
+    "map_examples",
+    "merge_results",
     "probe_accuracy",
     "probe_logits",
     "probe_suite",
+    "run_probes",
     "select_l2",
     "standardize",
     "stratified_mask",
+    "stratified_subset",
 ]

@@ -121,7 +121,8 @@ def merge_results(parts: Sequence[Results]) -> Results:
             scores[name] = scores.get(name, {}) | dict(values)
         for name, value in part.diagnostics.items():
             old = diagnostics.get(name)
-            both = isinstance(old, Mapping) and isinstance(value, Mapping)
-            diagnostics[name] = {**old, **value} if both else value
+            if isinstance(old, Mapping) and isinstance(value, Mapping):
+                value = {**old, **value}
+            diagnostics[name] = value
     details = {name: value for part in parts for name, value in part.details.items()}
     return Results(scores, diagnostics, details, [p for part in parts for p in part.pictures])
