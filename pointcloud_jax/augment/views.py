@@ -169,7 +169,9 @@ def crop_mask(
         3
     """
     exists = jnp.ones(points.shape[:-1], bool) if mask is None else mask
-    seed = points[jnp.argmax(jnp.where(exists, jax.random.uniform(key, exists.shape), -1))]
+    seed = points[
+        jnp.argmax(jnp.where(exists, jax.random.uniform(key, exists.shape, jnp.float32), -1))
+    ]
     return _smallest(jnp.square(points - seed[None, :]).sum(-1), keep, exists)
 
 
@@ -197,7 +199,7 @@ def cut_mask(
         7
     """
     exists = jnp.ones(points.shape[:-1], bool) if mask is None else mask
-    direction = jax.random.normal(key, (3,))
+    direction = jax.random.normal(key, (3,), jnp.float32)
     return _smallest((points * direction[None, :]).sum(-1), 1 - part, exists)
 
 
@@ -230,9 +232,10 @@ def visible_mask(
         Array([ True, False], dtype=bool)
     """
     exists = jnp.ones(points.shape[:-1], bool) if mask is None else mask
+    points, direction = points.astype(jnp.float32), direction.astype(jnp.float32)
     forward = direction / jnp.linalg.norm(direction)
     # The axis along which the direction is shortest is never parallel to it.
-    helper = jax.nn.one_hot(jnp.argmin(jnp.abs(forward)), 3)
+    helper = jax.nn.one_hot(jnp.argmin(jnp.abs(forward)), 3, dtype=jnp.float32)
     across = jnp.cross(forward, helper)
     across = across / jnp.linalg.norm(across)
     axes = jnp.stack([across, jnp.cross(forward, across), forward])
@@ -255,7 +258,11 @@ def _smallest(values: jax.Array, part: jax.Array | float, exists: jax.Array) -> 
     # Rounding may leave 0.3 * 10 just above 3.
     kept = jnp.maximum(jnp.ceil(part * count - 1e-4), 1)
     order = jnp.argsort(jnp.where(exists, values, jnp.inf))
-    rank = jnp.zeros(values.shape, jnp.int32).at[order].set(jnp.arange(values.shape[0]))
+    rank = (
+        jnp.zeros(values.shape, jnp.int32)
+        .at[order]
+        .set(jnp.arange(values.shape[0], dtype=jnp.int32))
+    )
     return exists & (rank < kept.astype(jnp.int32))
 
 
@@ -267,28 +274,32 @@ def _view(key, points, normals, exists, spec: PointViewSpec) -> PointViews:
 
     def between(name: str, limits: tuple[float, float]) -> jax.Array:
         low, high = limits
-        return low + (high - low) * jax.random.uniform(keys[name])
+        return low + (high - low) * jax.random.uniform(keys[name], (), jnp.float32)
 
     points = jnp.where(exists[:, None], points.astype(jnp.float32), 0)
     left = exists
     if spec.occlusion > 0:
-        seen = visible_mask(points, jax.random.normal(keys["side"], (3,)), mask=left)
-        left = jnp.where(jax.random.uniform(keys["seen"]) < spec.occlusion, seen, left)
+        seen = visible_mask(points, jax.random.normal(keys["side"], (3,), jnp.float32), mask=left)
+        left = jnp.where(
+            jax.random.uniform(keys["seen"], (), jnp.float32) < spec.occlusion, seen, left
+        )
     if spec.crop != (1.0, 1.0):
         left = crop_mask(keys["crop"], points, between("crop_part", spec.crop), mask=left)
     if spec.cut != (0.0, 0.0):
         left = cut_mask(keys["cut"], points, between("cut_part", spec.cut), mask=left)
     # A random order of what is left; the first are the view, less those that are dropped.
-    order = jnp.argsort(jnp.where(left, jax.random.uniform(keys["choice"], left.shape), 2.0))
+    order = jnp.argsort(
+        jnp.where(left, jax.random.uniform(keys["choice"], left.shape, jnp.float32), 2)
+    )
     kept = left.sum(dtype=jnp.float32) * (1 - between("drop_part", spec.dropout))
     total = min(spec.num_points, points.shape[0])
     chosen = order[:total]
     rank = jnp.arange(total, dtype=jnp.float32)
     mask = left[chosen] & (rank < jnp.maximum(jnp.ceil(kept - 1e-4), 1))
 
-    turn = jnp.eye(3)
+    turn = jnp.eye(3, dtype=jnp.float32)
     if spec.rotation == "axis":
-        turn = rotations.random_rotation_about(keys["rotation"], jnp.array(spec.up))
+        turn = rotations.random_rotation_about(keys["rotation"], jnp.array(spec.up, jnp.float32))
     elif spec.rotation == "so3":
         turn = rotations.random_rotation(keys["rotation"])
     if spec.tilt > 0:
@@ -300,9 +311,9 @@ def _view(key, points, normals, exists, spec: PointViewSpec) -> PointViews:
         return jnp.pad(vectors, [(0, spec.num_points - total), (0, 0)])
 
     view = rotations.rotate(points[chosen], turn) * between("scale", spec.scale)
-    view = view + spec.shift * jax.random.uniform(keys["shift"], (1, 3), minval=-1, maxval=1)
+    view = view + spec.shift * jax.random.uniform(keys["shift"], (1, 3), jnp.float32, -1, 1)
     if spec.jitter > 0:
-        noise = jax.random.normal(keys["jitter"], view.shape)
+        noise = jax.random.normal(keys["jitter"], view.shape, jnp.float32)
         view = view + spec.jitter * jnp.clip(noise, -3, 3)
     if normals is not None:
         normals = place(rotations.rotate(normals.astype(jnp.float32)[chosen], turn))

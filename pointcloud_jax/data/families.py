@@ -69,16 +69,18 @@ def _capsule(p):
 
 
 def _pyramid(p):
-    return [prism(polygon((0.7 + 0.3 * p[0]) * jnp.ones(4)), 0.4 + 0.5 * p[1], apex=True)]
+    return [
+        prism(polygon((0.7 + 0.3 * p[0]) * jnp.ones(4, jnp.float32)), 0.4 + 0.5 * p[1], apex=True)
+    ]
 
 
 def _hexagon(p):
-    return [prism(polygon((0.5 + 0.3 * p[0]) * jnp.ones(6)), 0.3 + 0.6 * p[1])]
+    return [prism(polygon((0.5 + 0.3 * p[0]) * jnp.ones(6, jnp.float32)), 0.3 + 0.6 * p[1])]
 
 
 def _star(p):
     inner = 0.35 + 0.2 * p[0]
-    return [prism(polygon(jnp.tile(jnp.stack([jnp.ones(()), inner]), 5)), 0.1 + 0.3 * p[1])]
+    return [prism(polygon(jnp.tile(jnp.stack([jnp.float32(1), inner]), 5)), 0.1 + 0.3 * p[1])]
 
 
 def _helix(p):

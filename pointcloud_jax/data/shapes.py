@@ -53,7 +53,7 @@ def sample_shape(key: PRNGKeyArray, family: str, num_points: int) -> Shapes:
     check_choice("family", family, FAMILIES)
     check_positive("num_points", num_points)
     proportions_key, points_key, order_key = jax.random.split(key, 3)
-    surfaces = SOLIDS[family](jax.random.uniform(proportions_key, (8,)))
+    surfaces = SOLIDS[family](jax.random.uniform(proportions_key, (8,), jnp.float32))
     keys = jax.random.split(points_key, len(surfaces) + 1)
     candidates = [
         _candidates(key, surface, 2 * num_points)
@@ -63,7 +63,7 @@ def sample_shape(key: PRNGKeyArray, family: str, num_points: int) -> Shapes:
     area = jnp.sqrt(jnp.square(normals).sum(-1))
     # Equal steps through the accumulated area. No candidate is met twice as long as the area
     # element nowhere exceeds twice its mean, and for these surfaces it does not.
-    steps = jnp.arange(num_points, dtype=jnp.float32) + jax.random.uniform(keys[0])
+    steps = jnp.arange(num_points, dtype=jnp.float32) + jax.random.uniform(keys[0], (), jnp.float32)
     steps = steps / num_points
     cumulative = jnp.cumsum(area)
     chosen = jnp.searchsorted(cumulative, steps * cumulative[-1])
@@ -119,13 +119,13 @@ def num_parts(family: str) -> int:
         (3, 1)
     """
     check_choice("family", family, FAMILIES)
-    surfaces = SOLIDS[family](jnp.full(8, 0.5))
+    surfaces = SOLIDS[family](jnp.full(8, 0.5, jnp.float32))
     return 1 + max(int(np.max(surface.part)) for surface in surfaces)
 
 
 def _candidates(key: jax.Array, surface: Surface | Mesh, num: int):
     """Draw points uniform in the parameters; their normals are as long as the area element."""
-    u, v = jax.random.uniform(key, (2, num))
+    u, v = jax.random.uniform(key, (2, num), jnp.float32)
     if isinstance(surface, Surface):
 
         def one(u: jax.Array, v: jax.Array):

@@ -90,10 +90,13 @@ def prism(outline: jax.Array, height, *, apex: bool = False, part: int = 0) -> M
     following = jnp.roll(outline, -1, axis=0)
 
     def lift(corners: jax.Array, level) -> jax.Array:
-        return jnp.concatenate([corners, jnp.full((num, 1), level)], -1)
+        return jnp.concatenate([corners, jnp.full((num, 1), level, jnp.float32)], -1)
 
     low, low_next = lift(outline, -height), lift(following, -height)
-    bottom, top = lift(jnp.zeros((num, 2)), -height), lift(jnp.zeros((num, 2)), height)
+    bottom, top = (
+        lift(jnp.zeros((num, 2), jnp.float32), -height),
+        lift(jnp.zeros((num, 2), jnp.float32), height),
+    )
     triangles = [jnp.stack([bottom, low_next, low], 1)]
     if apex:
         triangles.append(jnp.stack([low, low_next, top], 1))

@@ -241,7 +241,7 @@ def _nearest(queries, points, k, *, exclude_self=False, mask=None, limit=None) -
         if mask is not None:
             nearness = jnp.where(mask[..., None, :], nearness, -far)
         if exclude_self:
-            own = index[:, None] == jnp.arange(num)[None, :]
+            own = index[:, None] == jnp.arange(num, dtype=jnp.int32)[None, :]
             nearness = jnp.where(_lead(own, len(lead)), -far, nearness)
         values, indices = lax.top_k(nearness, proposed)
         return -values, indices
@@ -267,7 +267,7 @@ def _nearest(queries, points, k, *, exclude_self=False, mask=None, limit=None) -
 
     elements = max(1, queries.size // dim * num)
     num_blocks = min(num_queries, -(-elements // _BLOCK_ELEMENTS))
-    index = jnp.arange(num_queries)
+    index = jnp.arange(num_queries, dtype=jnp.int32)
     if num_blocks == 1:
         values, indices = block((queries, index))
     else:
@@ -288,7 +288,8 @@ def _nearest(queries, points, k, *, exclude_self=False, mask=None, limit=None) -
     # Not a slice: XLA would merge it into the search, and on a CPU then sort every row, 15 times
     # slower. (A barrier between them makes jax 0.10 abort when the search is sharded over devices.)
     nearest = jnp.arange(k) == 0
-    fallback = jnp.where(_lead(nearest[None], len(lead)), indices, 0).sum(-1, keepdims=True)
+    fallback = jnp.where(_lead(nearest[None], len(lead)), indices, 0)
+    fallback = fallback.sum(-1, dtype=jnp.int32, keepdims=True)
     if exclude_self:
         reached = exists.any(-1, keepdims=True)
         fallback = jnp.where(reached, fallback, _lead(index[:, None], len(lead)))
@@ -303,8 +304,8 @@ def _first(values: jax.Array, indices: jax.Array, k: int) -> tuple[jax.Array, ja
     value, index = values[..., None, :], indices[..., None, :]
     tie = (value == values[..., :, None]) & (index < indices[..., :, None])
     rank = ((value < values[..., :, None]) | tie).sum(-1, dtype=jnp.int32)
-    place = rank[..., None, :] == _lead(jnp.arange(k)[:, None], rank.ndim - 1)
-    return jnp.where(place, value, 0).sum(-1), jnp.where(place, index, 0).sum(-1)
+    place = rank[..., None, :] == _lead(jnp.arange(k, dtype=jnp.int32)[:, None], rank.ndim - 1)
+    return jnp.where(place, value, 0).sum(-1), jnp.where(place, index, 0).sum(-1, dtype=jnp.int32)
 
 
 def _lead(array: jax.Array, num: int) -> jax.Array:

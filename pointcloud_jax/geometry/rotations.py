@@ -71,7 +71,7 @@ def random_rotation_about(
         >>> print((random_rotation_about(jax.random.key(0), up) @ up).round(6))
         [0. 0. 1.]
     """
-    angle = jax.random.uniform(key, shape, minval=-jnp.pi, maxval=jnp.pi)
+    angle = jax.random.uniform(key, shape, jnp.float32, -jnp.pi, jnp.pi)
     return rotation_about(jnp.broadcast_to(axis, (*shape, 3)), angle)
 
 
@@ -101,7 +101,7 @@ def random_small_rotation(
         raise ValueError(f"max_angle must be in [0, pi] radians, got {max_angle}")
     axis_key, angle_key = jax.random.split(key)
     axis = jax.random.normal(axis_key, (*shape, 3), jnp.float32)
-    return rotation_about(axis, max_angle * jax.random.uniform(angle_key, shape))
+    return rotation_about(axis, max_angle * jax.random.uniform(angle_key, shape, jnp.float32))
 
 
 def rotation_about(
@@ -219,7 +219,7 @@ def matrix_to_axis_angle(
     square = jnp.square(imaginary).sum(-1, keepdims=True)
     turned = square > 0
     sine = jnp.sqrt(jnp.where(turned, square, 1))
-    first = jnp.broadcast_to(jnp.array([1.0, 0.0, 0.0]), imaginary.shape)
+    first = jnp.broadcast_to(jnp.array([1.0, 0.0, 0.0], jnp.float32), imaginary.shape)
     axis = jnp.where(turned, imaginary / sine, first)
     angle = 2 * jnp.arctan2(jnp.where(turned, sine, 0)[..., 0], quaternion[..., 0])
     return axis, angle

@@ -61,7 +61,9 @@ def l2dp(
     position = jnp.broadcast_to(jnp.square(centers).sum(-1), relative.shape)
     terms = [relative, position]
     if chirality:
-        weights = jnp.ones(offsets.shape[:-2]) if mask is None else mask.astype(jnp.float32)
+        weights = (
+            jnp.ones(offsets.shape[:-2], jnp.float32) if mask is None else mask.astype(jnp.float32)
+        )
         count = jnp.maximum(weights.sum(-1, keepdims=True), 1)[..., None, None]
         mean = (weights[..., None, None] * offsets).sum(-3, keepdims=True) / count
         normal = jnp.cross(offsets, jnp.broadcast_to(mean, offsets.shape))
@@ -108,6 +110,7 @@ def edge_statistics(
         >>> print(edge_statistics(jnp.array([[[1.0], [3.0]]])))
         [[3. 2. 1.]]
     """
+    features = features.astype(jnp.float32)
     exists = jnp.ones(features.shape[:-1], bool) if mask is None else mask
     count = jnp.maximum(exists.sum(-1, dtype=jnp.float32), 1)[..., None]
     mean = jnp.where(exists[..., None], features, 0).sum(-2) / count
@@ -160,6 +163,6 @@ def radial_pool(
     # Far beyond the last shell every weight would round to zero; the nearest keep their order.
     shell = jnp.exp(-0.5 * jnp.square(jnp.clip(gap, -8, 8))) * weights[..., None]
     total = jnp.maximum(shell.sum(-2), 1e-20)
-    features = jnp.where(exists[..., None], features, 0)
+    features = jnp.where(exists[..., None], features.astype(jnp.float32), 0)
     pooled = jnp.einsum("...kb,...kc->...bc", shell, features) / total[..., None]
     return pooled.reshape(*pooled.shape[:-2], -1)

@@ -195,7 +195,7 @@ class Segmenter(nnx.Module):
             )
         point, cloud = description
         if category is not None and self.category is not None and self.category_norm is not None:
-            chosen = self.category(jax.nn.one_hot(category, self.num_categories))
+            chosen = self.category(jax.nn.one_hot(category, self.num_categories, dtype=jnp.float32))
             chosen = jax.nn.leaky_relu(self.category_norm(chosen, train=train), 0.2)
             cloud = jnp.concatenate([cloud, chosen], -1)
         x = point

@@ -8,6 +8,9 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, Key
 
+# Views of an example fold small numbers into the same key: dropout goes another way from it.
+_DROPOUT = 0x64726F70
+
 
 def linear(
     in_features: int, out_features: int, *, use_bias: bool = True, rngs: nnx.Rngs
@@ -67,7 +70,7 @@ def dropout(
         x: Activations, one example a row.
         keys: One key an example, made from its index in the global batch, so that how the batch is
             sharded over devices changes nothing.
-        number: Tells the dropouts of one network apart.
+        number: Distinguishes the dropouts of one network.
         rate: Probability.
 
     Returns:
@@ -87,7 +90,8 @@ def dropout(
         raise ValueError("keys must hold one key a cloud to train with dropout, got None")
 
     def one(x: jax.Array, key: jax.Array) -> jax.Array:
-        kept = jax.random.bernoulli(jax.random.fold_in(key, number), 1 - rate, x.shape)
+        key = jax.random.fold_in(jax.random.fold_in(key, _DROPOUT), number)
+        kept = jax.random.bernoulli(key, jnp.float32(1 - rate), x.shape)
         return jnp.where(kept, x / (1 - rate), 0)
 
     return jax.vmap(one)(x, keys)

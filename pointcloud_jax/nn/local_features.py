@@ -88,7 +88,7 @@ class L2DP(nnx.Module):
             train: Whether BatchNorm uses this batch, and dropout is on.
             mask: True for neighbors that exist.
             keys: One key a cloud, for dropout.
-            number: Tells the dropouts of one network apart.
+            number: Distinguishes the dropouts of one network.
 
         Returns:
             Invariant features.

@@ -1,5 +1,7 @@
 """The direction-aware spherical Fourier transform (DASFT): energy averaged over a sphere rule."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +32,8 @@ def dasft(
     from 4 % on average for the published 36 Fibonacci directions to float32 rounding for
     `lebedev(29)`, at radius 1), and exactly invariant under translation. With NumPy `radii` that
     are equally spaced one sine and cosine serve all of them, in the gradient too; no tensor of
-    points, directions and radii is formed.
+    points, directions and radii is formed. Under a mesh of explicit axes clouds may be sharded
+    over any of their axes.
 
     Args:
         points: The clouds. Bring them to radius 1 first (`normalize_radius`).
@@ -57,6 +60,21 @@ def dasft(
     """
     check_points("points", points, mask)
     points, _ = mask_weights(points, mask)
+    # Under explicit axes each reshape of a sharded array would have to say what becomes of it: in
+    # here the compiler decides, and outside the spectra are sharded as their clouds were.
+    spec = jax.typeof(points).sharding
+    if not spec.mesh.explicit_axes:
+        return _spectra(points, mask, rule=rule, radii=radii)
+    by_compiler = jax.sharding.auto_axes(
+        functools.partial(_spectra, rule=rule, radii=radii),
+        out_sharding=jax.sharding.PartitionSpec(*spec.spec[:-2], None),
+    )
+    return by_compiler(points, mask)  # pyright: ignore[reportCallIssue]  (typed as its decorator)
+
+
+def _spectra(
+    points: jax.Array, mask: jax.Array | None, *, rule: SphereRule, radii: jax.Array | np.ndarray
+) -> jax.Array:
     directions = jnp.asarray(rule.directions, jnp.float32)
     weights = jnp.asarray(rule.weights, jnp.float32)
 

@@ -116,7 +116,7 @@ def pair_histogram(
 
         def one(below: jax.Array, part: jax.Array, weights: jax.Array) -> jax.Array:
             index = below.astype(jnp.int32)
-            bins = jnp.zeros(num_bins).at[index].add(weights * (1 - part))
+            bins = jnp.zeros(num_bins, jnp.float32).at[index].add(weights * (1 - part))
             return bins.at[index + 1].add(weights * part)
 
         pairs = distances.shape[-2] * distances.shape[-1]

@@ -1,5 +1,7 @@
 """Attention of the points to the spectrum of their cloud."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,7 +51,7 @@ class SpectrumAttention(nnx.Module):
             None if options.log_spectrum else nnx.LayerNorm(width, epsilon=1e-5, rngs=rngs)
         )
         self.frequency = (
-            nnx.Param(0.02 * jax.random.normal(rngs.params(), (num_radii, width)))
+            nnx.Param(0.02 * jax.random.normal(rngs.params(), (num_radii, width), jnp.float32))
             if options.frequency_embedding
             else None
         )
@@ -82,7 +84,7 @@ class SpectrumAttention(nnx.Module):
         if options.log_spectrum:
             # The floor is where the energy of a thousand points is their number's reciprocal;
             # between it and 1 the logarithm goes from -1 to 1.
-            tokens = 1 + jnp.log(tokens + 1e-3) * (2 / np.log(1e3))
+            tokens = 1 + jnp.log(tokens + 1e-3) * (2 / math.log(1e3))
         else:
             count = jnp.float32(vectors.shape[1])
             if mask is not None:

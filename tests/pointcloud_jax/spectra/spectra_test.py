@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from scipy import special
 from scipy.spatial.transform import Rotation
 
@@ -248,6 +249,28 @@ def test_no_tensor_of_points_directions_and_radii_is_formed():
     memory = jax.jit(jax.grad(loss)).lower(points).compile().memory_analysis()
     # A handful of arrays of points and directions; with radii each would be 64 times larger.
     assert memory.temp_size_in_bytes < 8 * 4 * 1024 * 64 * 4
+
+
+@pytest.mark.parametrize("spec", [("data",), (None, "data")])
+def test_spectra_of_clouds_sharded_over_explicit_axes(spec):
+    """Over clouds, and over the points of each."""
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
+    points = cloud(2, 24)
+
+    @jax.jit
+    def both(points):
+        def total(points):
+            return jnp.square(sp.dasft(points, COARSE, RADII)).sum()
+
+        return sp.dasft(points, COARSE, RADII, mask=points[..., 0] < 2), jax.grad(total)(points)
+
+    expected = both(points)
+    with jax.set_mesh(mesh):
+        sharded = jax.device_put(points, NamedSharding(mesh, PartitionSpec(*spec)))
+        found = both(sharded)
+        assert jax.typeof(found[0]).sharding.spec == PartitionSpec(spec[0], None)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_half_precision_points_give_float32_spectra():
