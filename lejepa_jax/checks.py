@@ -1,5 +1,8 @@
 """Checks of arguments that several modules share, each with one clear `ValueError`."""
 
+import contextlib
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 
@@ -31,3 +34,32 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Require one of a few words."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+class MissingExtra(ImportError, ValueError):
+    """An optional library is not installed; the message is the command that installs it."""
+
+
+@contextlib.contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Say which extra of this package brings a library whose import fails inside the block.
+
+    Args:
+        extra: Name of the extra.
+
+    Raises:
+        MissingExtra: If a library is missing.
+
+    Examples:
+        >>> with needs_extra("train"):
+        ...     import a_library_that_is_missing
+        Traceback (most recent call last):
+            ...
+        lejepa_jax.checks.MissingExtra: a_library_that_is_missing is not installed:
+            pip install 'lejepa-jax[train]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is not installed: pip install 'lejepa-jax[{extra}]'"
+        raise MissingExtra(message) from error

@@ -6,14 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lejepa_jax.augment.draws import Draws, between, either_way
-from lejepa_jax.augment.specs import ViewSpec
+from lejepa_jax.augment.specs import LUMA, ViewSpec
 
 # NTSC: RGB to luma Y and the two chroma coordinates I and Q.
-_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-LUMA = _YIQ[0]
+_YIQ = np.array([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 # Color = gray part + chroma part. `_GRAY` projects on the gray axis along the chroma plane;
 # `_QUARTER` turns the chroma plane by 90 degrees, from red towards yellow, and removes the gray.
-_GRAY = np.ones((3, 1)) * LUMA[None, :]
+_GRAY = np.ones((3, 1)) * _YIQ[:1]
 _QUARTER = np.linalg.inv(_YIQ) @ np.array([[0, 0, 0], [0, 0, 1], [0, -1, 0]]) @ _YIQ
 
 
@@ -35,7 +34,7 @@ def recolor(u: Draws, view, spec: ViewSpec):
         return jnp.where(jitter, drawn, 1.0)
 
     brightness, contrast = factor("brightness"), factor("contrast")
-    luma = LUMA if channels == 3 else np.ones(1)
+    luma = np.array(LUMA if channels == 3 else (1.0,), np.float32)
     means = view.mean((0, 2))
     gray = sum(luma[k] * means[k] for k in range(channels))
     gain, bias = brightness * contrast, brightness * (1 - contrast) * gray
@@ -46,7 +45,9 @@ def recolor(u: Draws, view, spec: ViewSpec):
         saturation = jnp.where(u.gray < spec.grayscale_prob, 0.0, saturation)
     angle = jnp.where(jitter, either_way(u.hue, 2 * math.pi * spec.hue), 0.0)
     projection, quarter = jnp.asarray(_GRAY, jnp.float32), jnp.asarray(_QUARTER, jnp.float32)
-    turned = jnp.cos(angle) * (jnp.eye(3) - projection) + jnp.sin(angle) * quarter
+    turned = (
+        jnp.cos(angle) * (jnp.eye(3, dtype=jnp.float32) - projection) + jnp.sin(angle) * quarter
+    )
     matrix = gain * (projection + saturation * turned)
     # Written out: XLA on CPU is three times slower with a 3x3 product a pixel.
     return bias + sum(view[:, k, :, None] * matrix[None, None, :, k] for k in range(3))

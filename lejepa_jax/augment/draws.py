@@ -3,7 +3,10 @@
 from typing import NamedTuple
 
 import jax
-from jaxtyping import Array, Int, Key, PRNGKeyArray
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+
+_TRIES = 10  # as in torchvision
 
 
 class Draws(NamedTuple):
@@ -48,12 +51,24 @@ def example_keys(key: PRNGKeyArray, index: Int[Array, " b"]) -> Key[Array, " b"]
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
 
 
+def draw_numbers(key: PRNGKeyArray, number: Array) -> Draws:
+    """Draw everything random about view `number` of an example, in float32 whatever is enabled."""
+    shape = (len(Draws._fields),)
+    return Draws(*jax.random.uniform(jax.random.fold_in(key, number), shape, jnp.float32))
+
+
+def draw_tries(key: PRNGKeyArray, number: Array) -> Float[Array, "tries 2"]:
+    """Draw area and ratio of ten windows, from a key of their own: no view is numbered so high."""
+    key = jax.random.fold_in(key, number + jnp.uint32(2**30))
+    return jax.random.uniform(key, (_TRIES, 2), jnp.float32)
+
+
 def between(number, bounds: tuple[float, float]):
     """Map a uniform number in [0, 1) to a range."""
-    low, high = bounds
+    low, high = map(float, bounds)  # a NumPy number would widen the type
     return low + (high - low) * number
 
 
 def either_way(number, largest: float):
     """Map a uniform number in [0, 1) to [-largest, largest)."""
-    return largest * (2 * number - 1)
+    return float(largest) * (2 * number - 1)

@@ -20,7 +20,7 @@ from lejepa_jax.augment.presets import (
 )
 from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.augment.views import make_views
-from lejepa_jax.checks import check_positive
+from lejepa_jax.checks import check_positive, needs_extra
 from lejepa_jax.data.loading import load
 from lejepa_jax.data.reading import DataOptions
 from lejepa_jax.data.source import ImageSource
@@ -57,7 +57,8 @@ def preview(
         ValueError: If `rows` or `tile` is not positive, `seed` is negative, or the views do not fit
             the images.
     """
-    from PIL import Image, ImageDraw
+    with needs_extra("train"):
+        from PIL import Image, ImageDraw
 
     for name, value in (("rows", rows), ("tile", tile)):
         check_positive(name, value)
@@ -136,7 +137,8 @@ def main(args: Sequence[str] | None = None):
     Args:
         args: The arguments; None takes those of the process.
     """
-    import tyro
+    with needs_extra("train"):
+        import tyro
 
     config = tyro.cli(PreviewConfig, prog="python -m lejepa_jax.augment", args=args)
     match config.preset or ("digits" if config.data == "digits" else "published"):

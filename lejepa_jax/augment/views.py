@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, UInt8
 
 from lejepa_jax.augment.colors import recolor
-from lejepa_jax.augment.draws import Draws, between, either_way
+from lejepa_jax.augment.draws import Draws, between, draw_numbers, draw_tries, either_way
 from lejepa_jax.augment.specs import ViewSpec, channel_statistics, check_statistics
 from lejepa_jax.augment.windows import pixel_centers, resample, resampling_matrix, sample_pixels
 
@@ -154,8 +154,9 @@ def eval_view(
 
 def _view(spec: ViewSpec, key, number, planes, aspect):
     """View `number` of one image, [size, size, channel]."""
-    u = Draws(*jax.random.uniform(jax.random.fold_in(key, number), (len(Draws._fields),)))
-    view = sample_pixels(u, planes, aspect, spec)
+    u = draw_numbers(key, number)
+    tries = draw_tries(key, number) if spec.area == "torchvision" else None
+    view = sample_pixels(u, planes, aspect, spec, tries)
     view = jnp.clip(recolor(u, view, spec), 0.0, 1.0)
     if spec.solarize_prob > 0:
         inverted = (u.solarize < spec.solarize_prob) & (view >= spec.solarize_threshold)
@@ -163,7 +164,7 @@ def _view(spec: ViewSpec, key, number, planes, aspect):
     if spec.noise > 0:
         # No view is numbered so high: its own key, and no work for it without noise.
         noise_key = jax.random.fold_in(key, number + jnp.uint32(2**31))
-        view = view + spec.noise * jax.random.normal(noise_key, view.shape)
+        view = view + spec.noise * jax.random.normal(noise_key, view.shape, jnp.float32)
     view = _normalize(view, *spec.statistics(view.shape[-1]))
     if spec.erase_prob > 0:
         view = jnp.where(_erased(u, spec)[:, :, None], 0.0, view)
@@ -203,7 +204,7 @@ def _check_images(images) -> tuple[int, int]:
 
 def _check_aspect(aspect, batch: int):
     if aspect is None:
-        return jnp.ones(batch)
+        return jnp.ones(batch, jnp.float32)
     if aspect.shape != (batch,):
         raise ValueError(f"aspect must hold one number an image, ({batch},), got {aspect.shape}")
     return aspect.astype(jnp.float32)

@@ -10,11 +10,11 @@ from lejepa_jax.augment.draws import Draws, between, either_way
 from lejepa_jax.augment.specs import ViewSpec
 
 
-def sample_pixels(u: Draws, planes, aspect, spec: ViewSpec):
+def sample_pixels(u: Draws, planes, aspect, spec: ViewSpec, tries=None):
     """Crop, resize, mirror, rotate and blur: [row, channel, column] at the output's size."""
     height, _, width = planes.shape
     size = spec.size
-    x, y, box_w, box_h = sample_window(u, aspect, spec)
+    x, y, box_w, box_h = sample_window(u, aspect, spec, tries)
     if spec.flip > 0:
         # A window of negative width is read from right to left.
         box_w = jnp.where(u.flip < spec.flip, -box_w, box_w)
@@ -38,9 +38,17 @@ def sample_pixels(u: Draws, planes, aspect, spec: ViewSpec):
     return view + spec.fill if filled else view
 
 
-def sample_window(u: Draws, aspect, spec: ViewSpec):
-    """Center and extent of the window in units of the image's sides."""
+def sample_window(u: Draws, aspect, spec: ViewSpec, tries=None):
+    """Center and extent of the window in units of the image's sides.
+
+    `tries` are the numbers of "torchvision" windows, (10, 2): an area and a ratio for each try.
+    """
     limit = 1 + 2 * spec.pad
+    if spec.area == "torchvision":
+        width, height = _first_that_fits(tries, aspect, spec, limit)
+        x = 0.5 + (limit - width) * (u.x - 0.5)
+        y = 0.5 + (limit - height) * (u.y - 0.5)
+        return x, y, width, height
     area = between(u.area, spec.scale)
     # width = sqrt(area) e^t and height = sqrt(area) e^-t, with 2 t = log(ratio / aspect): both
     # are at most `limit` when |2 t| is at most this.
@@ -53,6 +61,26 @@ def sample_window(u: Draws, aspect, spec: ViewSpec):
     x = 0.5 + (limit - width) * (u.x - 0.5)
     y = 0.5 + (limit - height) * (u.y - 0.5)
     return x, y, width, height
+
+
+def _first_that_fits(tries, aspect, spec: ViewSpec, limit: float):
+    """Width and height of the first window drawn that fits, or else the largest central ones.
+
+    Those of torchvision are rounded to whole pixels of the image; these are not.
+    """
+    area = between(tries[:, 0], spec.scale)
+    low, high = (math.log(r) for r in spec.ratio)
+    ratio = jnp.exp(between(tries[:, 1], (low, high)))
+    widths, heights = jnp.sqrt(area * ratio / aspect), jnp.sqrt(area * aspect / ratio)
+    fits = (widths <= limit) & (heights <= limit)
+    first = jnp.argmax(fits)
+    narrow, wide = spec.ratio
+    whole_width = limit * jnp.minimum(wide / aspect, 1.0)
+    whole_height = limit * jnp.minimum(aspect / narrow, 1.0)
+    return (
+        jnp.where(fits.any(), widths[first], whole_width),
+        jnp.where(fits.any(), heights[first], whole_height),
+    )
 
 
 def resampling_matrix(center, extent, num: int, size: int, *, reach: float | None = None):
@@ -132,7 +160,7 @@ def blur_matrix(u: Draws, spec: ViewSpec):
     after = np.where(place < size - 1, 2 * (size - 1) - place, 4 * size)
     sigma = between(u.sigma, spec.blur_sigma)
     reach = 4 * size if spec.blur_kernel is None else spec.blur_kernel // 2
-    weights = jnp.zeros((size, size))
+    weights = jnp.zeros((size, size), jnp.float32)
     for distance in (
         np.abs(place[:, None] - place[None, :]),
         place[:, None] + before[None, :],
@@ -141,7 +169,7 @@ def blur_matrix(u: Draws, spec: ViewSpec):
         gaussian = jnp.exp(-0.5 * jnp.square(jnp.asarray(distance, jnp.float32) / sigma))
         weights = weights + jnp.where(jnp.asarray(distance <= reach), gaussian, 0.0)
     weights = weights / weights.sum(-1, keepdims=True)
-    return jnp.where(u.blur < spec.blur_prob, weights, jnp.eye(size))
+    return jnp.where(u.blur < spec.blur_prob, weights, jnp.eye(size, dtype=jnp.float32))
 
 
 def pixel_centers(size: int) -> np.ndarray:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, Int, Int32, UInt8
+from jaxtyping import Float32, Int, Int32, Int64, UInt8
 
 from lejepa_jax.data.images import read_image
 from lejepa_jax.data.records import BadRecord, Ledger
-from lejepa_jax.data.source import Batch, ImageSource, numbered_classes
+from lejepa_jax.data.source import Batch, ImageSource, Origin, numbered_classes
 
 
 class DecodedImages(ImageSource):
@@ -19,9 +19,12 @@ class DecodedImages(ImageSource):
         aspects: Width over height of each before it was squashed.
         class_names: One name a class.
         ledger: Where the bad records of the load are kept.
+        origin: Where the images come from.
+        records: The number of each in `origin`; by default its position.
     """
 
     labels: Int32[np.ndarray, " n"]
+    records: Int64[np.ndarray, " n"]
 
     def __init__(
         self,
@@ -30,11 +33,16 @@ class DecodedImages(ImageSource):
         aspects: Float32[np.ndarray, " n"],
         class_names: Sequence[str],
         ledger: Ledger | None = None,
+        *,
+        origin: Origin | None = None,
+        records: Int64[np.ndarray, " n"] | None = None,
     ):
         self._images, self.labels, self._aspects = images, labels, aspects
         self.image_size, self.channels = images.shape[1], images.shape[3]
         self.class_names = tuple(class_names)
         self._ledger = ledger
+        self.origin = origin
+        self.records = np.arange(len(images)) if records is None else records
 
     def __len__(self) -> int:
         return len(self._images)
@@ -56,8 +64,15 @@ class DecodedImages(ImageSource):
     def subset(self, indices: Int[np.ndarray, " b"]) -> "DecodedImages":
         """Return a source of only the images at `indices`, in that order."""
         kept = self.gather(indices)
-        names = self.class_names
-        return DecodedImages(kept["image"], kept["label"], kept["aspect"], names, self._ledger)
+        return DecodedImages(
+            kept["image"],
+            kept["label"],
+            kept["aspect"],
+            self.class_names,
+            self._ledger,
+            origin=self.origin,
+            records=self.records[indices],
+        )
 
     def in_memory(self) -> "DecodedImages":
         """Return itself."""
@@ -70,6 +85,7 @@ def from_arrays(
     *,
     image_size: int | None = None,
     class_names: Sequence[str] | None = None,
+    origin: Origin | None = None,
 ) -> ImageSource:
     """Serve images that are already in memory.
 
@@ -79,6 +95,7 @@ def from_arrays(
         image_size: Images of another size are squashed to this one; None keeps square images as
             they are.
         class_names: One name a class; by default the numbers up to the largest label.
+        origin: Where they come from, if that is known.
 
     Returns:
         A source that shares memory with `images` when no resizing was needed.
@@ -91,6 +108,11 @@ def from_arrays(
         >>> len(source), source.num_classes, source[1]["image"].shape
         (3, 2, (4, 4, 1))
     """
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise ValueError(
+            "images must be uint8 of shape (n, h, w) or (n, h, w, c), "
+            f"got {images.dtype} of shape {images.shape}"
+        )
     images = images[..., None] if images.ndim == 3 else images
     n, height, width, channels = images.shape
     size = height if image_size is None else image_size
@@ -114,4 +136,4 @@ def from_arrays(
             f"labels must lie in [-1, {len(class_names)}), got {labels.min()} to {labels.max()}"
         )
     aspects = np.full(n, width / height, np.float32)
-    return DecodedImages(images, labels.astype(np.int32), aspects, class_names)
+    return DecodedImages(images, labels.astype(np.int32), aspects, class_names, origin=origin)

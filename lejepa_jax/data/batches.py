@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 import numpy as np
 from jaxtyping import Int64
 
+from lejepa_jax.checks import needs_extra
 from lejepa_jax.data.source import Batch, Source
 
 if TYPE_CHECKING:
@@ -187,7 +188,8 @@ def _rows(batch_size: int, process_index: int, process_count: int) -> slice:
 
 
 def _iterate(order: _Batches | _EvalBatches, prefetch: int) -> "grain.DatasetIterator":
-    import grain
+    with needs_extra("train"):
+        import grain
 
     if prefetch < 0:
         raise ValueError(f"prefetch must not be negative, got {prefetch}")

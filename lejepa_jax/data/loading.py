@@ -26,7 +26,8 @@ from typing import Literal, cast
 
 from lejepa_jax.data.arrays import from_arrays
 from lejepa_jax.data.batches import batches, eval_batches
-from lejepa_jax.data.encoded import EncodedImages
+from lejepa_jax.data.encoded import ByteBudget, Decoding, EncodedImages
+from lejepa_jax.data.levels import PERCENTILES, Scale, parse_data_range
 from lejepa_jax.data.readers.digits import read_digits
 from lejepa_jax.data.readers.folder import read_folder
 from lejepa_jax.data.readers.npz import read_npz
@@ -87,8 +88,10 @@ def load(
     on the data alone, on no seed.
 
     Images are squashed to a square, which the ``aspect`` of each tells how to undo. Images of a
-    folder or TFDS set become RGB unless TFDS declares them gray: transparency is laid over white,
-    16-bit images keep their upper 8 bits, EXIF orientation is applied.
+    folder stay gray if all of them are, by what their headers declare, and of a TFDS set if it says
+    so; else they become RGB. Transparency is laid over white, EXIF orientation is applied. Values
+    of more than 8 bits are scaled by `DataOptions.data_range` and rounded. Files of several pages
+    or of other bands than gray or RGB are refused, since a part would be lost.
 
     Args:
         name: See the table.
@@ -129,7 +132,8 @@ def load(
     if not image_size >= 1:
         raise ValueError(f"image_size must be positive, got {image_size}")
     options = DataOptions() if options is None else options
-    ledger = Ledger(name, max_bad_records, "images")
+    data_range = parse_data_range(options.data_range)
+    scale = Scale(data_range)
     threads = options.num_threads or min(16, 2 * (os.cpu_count() or 1))
     reader, path = (reader, name.partition(":")[2]) if reader else _find(name)
     if reader in READERS.values() and (options.train_split or options.test_split):
@@ -141,13 +145,26 @@ def load(
             image_size=image_size,
             data_dir=data_dir,
             options=options,
-            ledger=ledger,
-            num_threads=threads,
-            pool=ThreadPoolExecutor(threads, thread_name_prefix="decode"),
+            decoding=Decoding(
+                Ledger(name, max_bad_records, "images"),
+                scale,
+                ByteBudget(options.decode_limit),
+                threads,
+                ThreadPoolExecutor(threads, thread_name_prefix="decode"),
+            ),
         )
     )
     if not isinstance(parts, Parts):
         raise ValueError(f"the reader of {name!r} must return Parts, got {type(parts).__name__}")
+    if data_range.kind != "type":
+        if not isinstance(parts.train, EncodedImages):
+            raise ValueError(f"data_range is for image files, which {name} has none of")
+        low, high = data_range.low, data_range.high
+        if data_range.kind == "percentiles":
+            low, high = parts.train.percentiles(PERCENTILES)
+            scale.set_range(low, high)
+        info = {**parts.info, "data_range": f"values from {low:g} to {high:g} become 0 to 255"}
+        parts = parts._replace(info=info)
     held = parts.test if holdout == "test" else parts.validation
     sources = [source for source in (parts.train, held) if source is not None]
     decoded = sum(len(s) * image_size**2 * s.channels for s in sources)

@@ -1,7 +1,8 @@
 """Bad records: examples that could not be read, and how many of them are tolerated."""
 
+import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
@@ -40,27 +41,73 @@ class Ledger:
     def __init__(self, title: str, limit: int, noun: str = "examples"):
         if limit < 0:
             raise ValueError(f"max_bad_records must not be negative, got {limit}")
-        self._title, self._limit, self._noun = title, limit, noun
+        self.title, self._limit, self._noun = printable(title), limit, noun
         self._reasons: dict[str, str] = {}  # by name, since a bad image is met again every epoch
         self._lock = threading.Lock()
 
-    def add(self, records: Iterable[BadRecord]) -> None:
+    def add(self, records: Iterable[BadRecord], out_of: int | None = None) -> None:
         """Enter records.
+
+        Args:
+            records: What could not be read.
+            out_of: How many examples were tried, where that says something of the whole set: if
+                most of them are bad, then so is the set, whatever is tolerated.
 
         Raises:
             TooManyBadRecords: If there are now more of them than are tolerated.
         """
+        records = tuple(records)
         with self._lock:
             self._reasons.update(records)
-            bad = [f"{name} ({reason})" for name, reason in sorted(self._reasons.items())]
+            bad = self._reasons.copy()
         if len(bad) > self._limit:
-            shown = "; ".join(bad[:5]) + ("; ..." if len(bad) > 5 else "")
             raise TooManyBadRecords(
-                f"{self._title} has unreadable {self._noun}, {len(bad)} so far, where "
-                f"max_bad_records allows {self._limit}: {shown}"
+                f"{self.title} has unreadable {self._noun}, {len(bad)} so far, where "
+                f"max_bad_records allows {self._limit}: {_summary(bad)}"
+            )
+        if out_of is not None and 2 * len(records) > out_of:
+            raise TooManyBadRecords(
+                f"{self.title} has unreadable {self._noun}, {len(records)} of the {out_of} tried, "
+                f"too many to leave out: {_summary(dict(records))}"
             )
 
     def records(self) -> tuple[BadRecord, ...]:
         """Return what was entered, by name."""
         with self._lock:
             return tuple(BadRecord(*item) for item in sorted(self._reasons.items()))
+
+
+def _summary(bad: Mapping[str, str]) -> str:
+    """Bad records in one line; of many, those that differ in the numbers of the reason are one."""
+    if len(bad) <= 5:
+        return "; ".join(f"{name} ({reason})" for name, reason in sorted(bad.items()))
+    kinds: dict[str, list[str]] = {}
+    for name, reason in sorted(bad.items()):
+        kinds.setdefault(re.sub(r"\d+", "#", reason), []).append(f"{name} ({reason})")
+    most_first = sorted(kinds.values(), key=len, reverse=True)
+    shown = [
+        examples[0] + (f" and {len(examples) - 1} more like it" if examples[1:] else "")
+        for examples in most_first
+    ]
+    return "; ".join(shown[:5]) + ("; ..." if shown[5:] else "")
+
+
+def printable(text: str) -> str:
+    r"""Escape what cannot be shown in a line of text: control characters and bytes not in UTF-8.
+
+    Names of files and classes come from outside. Sources give them as they are; whoever shows them
+    escapes them, with this and with what the medium asks for besides (HTML, markup).
+
+    Args:
+        text: A name, with surrogates where the system's name is not UTF-8.
+
+    Returns:
+        The same, on one line.
+
+    Examples:
+        >>> print(printable("a\nb \x1b[31m"))
+        a\nb \x1b[31m
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )

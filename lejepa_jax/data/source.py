@@ -1,15 +1,30 @@
 """What a source of examples is: random access, labels and class names."""
 
 import abc
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Int, Int32, Int64
 
 from lejepa_jax.data.records import BadRecord
 
 Batch = dict[str, np.ndarray]
 """image uint8 (b s s c), label int32 (b), index int32 (b), aspect float32 (b); stacked."""
+
+
+class Origin(NamedTuple):
+    """Where the examples of a source come from, by the number of a record.
+
+    Attributes:
+        describe: What a record is called in messages; the same on every machine.
+        path: The file of a record; None where a record is no file.
+        version: What else the examples depend on, such as the version of a data set.
+    """
+
+    describe: Callable[[int], str]
+    path: Callable[[int], str] | None = None
+    version: str = ""
 
 
 class Source(abc.ABC):
@@ -21,10 +36,14 @@ class Source(abc.ABC):
     Attributes:
         class_names: One name a class; empty when the data has no labels.
         labels: The class of every example, or None where learning them means reading all the data.
+        origin: Where the examples come from; None where nothing is known.
+        records: The number of each example in `origin`, or in the source that this is a subset of.
     """
 
     class_names: tuple[str, ...]
     labels: Int32[np.ndarray, " n"] | None
+    origin: Origin | None = None
+    records: Int64[np.ndarray, " n"] | None = None
 
     @property
     def num_classes(self) -> int:

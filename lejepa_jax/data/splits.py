@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int, Int64
 
 from lejepa_jax.checks import check_choice
+from lejepa_jax.data.records import printable
 
 
 class Splits(NamedTuple):
@@ -92,7 +93,9 @@ def hold_out(
             continue
         labels = np.zeros(len(train), np.int32) if train.labels is None else train.labels
         if len(labels) < 2:
-            raise ValueError(f"{name} has {len(labels)} {noun}, too few to hold some out")
+            raise ValueError(
+                f"{printable(name)} has {len(labels)} {noun}, too few to hold some out"
+            )
         kept, taken = stratified_split(labels, max(1, round(test_fraction * len(labels))))
         train, test = train.subset(kept), train.subset(taken)
         how = "at random" if labels.max() < 1 else "stratified by class"

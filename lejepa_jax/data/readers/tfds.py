@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lejepa_jax.checks import needs_extra
 from lejepa_jax.data.encoded import Encoded, EncodedImages
 from lejepa_jax.data.reading import HELD_OUT, Request, choose_held_out
 from lejepa_jax.data.splits import Parts
@@ -17,7 +18,8 @@ from lejepa_jax.data.splits import Parts
 
 def read_tfds(request: Request) -> Parts:
     """Read a TFDS name (``cifar10``, ``imagenette/320px-v2``) prepared as array_record."""
-    import tensorflow_datasets as tfds
+    with needs_extra("train"):
+        import tensorflow_datasets as tfds
 
     name, data_dir, options = request.name, request.data_dir, request.options
 
@@ -51,7 +53,7 @@ def read_tfds(request: Request) -> Parts:
     label_key = _feature_key(features, tfds.features.ClassLabel, "label", supervised[1:2])
     if image_key is None or features[image_key].np_dtype != np.uint8:
         raise ValueError(f"{name} has no uint8 image feature: it has {', '.join(features)}")
-    channels = 1 if features[image_key].shape[-1] == 1 else 3
+    channels = options.channels or (1 if features[image_key].shape[-1] == 1 else 3)
     # Pillow decodes here as for every other kind of data set; tfds hands over the encoded bytes.
     skip: Any = tfds.decode.SkipDecoding
     encoded_only = {image_key: skip()}

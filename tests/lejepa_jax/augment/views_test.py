@@ -4,6 +4,9 @@ import colorsys
 import dataclasses
 import inspect
 import math
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -398,6 +401,12 @@ def test_the_evaluation_view_is_the_central_square_in_true_aspect(crop):
         ({"brightness": -1.0}, "brightness"),
         ({"rotation": 200.0}, "rotation"),
         ({"noise": math.nan}, "noise"),
+        ({"scale": (math.nan, 1.0)}, "scale"),
+        ({"ratio": (0.5, math.inf)}, "ratio"),
+        ({"blur_sigma": (0.1, math.inf)}, "blur_sigma"),
+        ({"mean": (math.nan,)}, "mean must be finite"),
+        ({"std": (math.nan,)}, "std must be positive"),
+        ({"std": (math.inf,)}, "std must be positive"),
         ({"blur_kernel": 4}, "blur_kernel must be odd or None, got 4"),
         ({"std": (0.0,)}, "std must be positive"),
         ({"mean": (0.0, 0.0, 0.0)}, "mean and std must be of one length"),
@@ -411,7 +420,7 @@ def test_a_specification_outside_its_ranges_is_refused(change, message):
 def test_wrong_arrays_are_refused():
     images = pictures(2)
     keys = keys_of(images)
-    rgb = dataclasses.replace(STILL, mean=(0.0,) * 3, std=(1.0,) * 3)
+    two = dataclasses.replace(STILL, mean=(0.0,) * 2, std=(1.0,) * 2)
     # jaxtyping refuses wrong ranks and dtypes already; without it these checks do.
     views, square = inspect.unwrap(make_views), inspect.unwrap(eval_view)
     for bad in (images[0], images[..., :2], images.astype(jnp.float32)):
@@ -424,8 +433,99 @@ def test_wrong_arrays_are_refused():
     with pytest.raises(ValueError, match="specs must hold at least one"):
         views(keys, images, ())
     with pytest.raises(ValueError, match="mean and std must have 1 or 1 numbers"):
-        views(keys, images[..., :1], (rgb,))
+        views(keys, images[..., :1], (two,))
     with pytest.raises(ValueError, match="size must be at least 1"):
         square(images, 0)
     with pytest.raises(ValueError, match="crop must be above 0"):
         square(images, 8, crop=1.5)
+
+
+def test_colored_statistics_serve_gray_images_as_their_luma():
+    gray = pictures(2, channels=1)
+    color = jnp.repeat(gray, 3, -1)
+    mean, std = (0.2, 0.4, 0.6), (0.1, 0.1, 0.1)
+    spec = dataclasses.replace(STILL, mean=mean, std=std)
+    (of_gray,), (of_color,) = (views_of(keys_of(gray), x, specs=(spec,)) for x in (gray, color))
+    luma = np.asarray(of_color) @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(of_gray[..., 0], luma, atol=1e-5)
+    still = eval_view(gray, 16, mean=mean, std=std)
+    np.testing.assert_allclose(still, of_gray[0], atol=1e-5)
+
+
+def test_views_are_the_same_where_64_bits_are_enabled():
+    program = """
+import dataclasses, hashlib, jax, jax.numpy as jnp, numpy as np
+from lejepa_jax.augment import eval_view, example_keys, global_view, make_views
+images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 9, 12, 3)), jnp.uint8)
+spec = dataclasses.replace(
+    global_view(2, 8), noise=0.1, erase_prob=0.5, rotation=10.0, pad=0.1, saturation=np.float64(0.2)
+)
+wide = dataclasses.replace(global_view(2, 8), area="torchvision")
+keys = example_keys(jax.random.key(0), jnp.arange(2))
+views = jax.jit(make_views, static_argnames="specs")(keys, images, specs=(spec, wide))
+views += (eval_view(images, 4, mean=spec.mean, std=spec.std),)
+print(jnp.arange(2.0).dtype, *[(v.dtype, hashlib.sha1(np.asarray(v)).hexdigest()) for v in views])
+"""
+    said = []
+    for enabled in ("0", "1"):
+        environment = {**os.environ, "JAX_ENABLE_X64": enabled}
+        command = [sys.executable, "-c", program]
+        said.append(subprocess.check_output(command, env=environment, text=True).split(" ", 1))
+    (narrow, views), (wide, views_of_64) = said
+    assert (narrow, wide) == ("float32", "float64")
+    assert views == views_of_64
+    assert "float64" not in views
+
+
+def slow_torchvision_window(tries, aspect, spec):
+    """The first of ten windows of an image of so many pixels that fits, without rounding."""
+    height = 1000.0
+    width = aspect * height
+    for area, ratio in tries:
+        target = (spec.scale[0] + (spec.scale[1] - spec.scale[0]) * area) * width * height
+        low, high = np.log(spec.ratio)
+        drawn = math.exp(low + (high - low) * ratio)
+        w, h = math.sqrt(target * drawn), math.sqrt(target / drawn)
+        if w <= width and h <= height:
+            return w / width, h / height
+    if aspect < spec.ratio[0]:
+        return 1.0, width / spec.ratio[0] / height
+    if aspect > spec.ratio[1]:
+        return height * spec.ratio[1] / width, 1.0
+    return 1.0, 1.0
+
+
+@given(log_aspect=st.floats(-2.5, 2.5), seed=st.integers(0, 2**20))
+def test_torchvision_windows_are_the_first_that_fit(log_aspect, seed):
+    spec = dataclasses.replace(STILL, scale=(0.3, 1.0), area="torchvision")
+    aspect = math.exp(log_aspect)
+    tries = np.random.default_rng(seed).random((10, 2)).astype(np.float32)
+    u = Draws(*np.full(20, 0.25, np.float32))
+    x, y, *extent = map(
+        float, window_of(u, jnp.float32(aspect), spec=spec, tries=jnp.asarray(tries))
+    )
+    wanted = slow_torchvision_window(tries.astype(float), aspect, spec)
+    np.testing.assert_allclose(extent, wanted, rtol=1e-4)
+    np.testing.assert_allclose((x, y), 0.5 - 0.25 * (1 - np.array(extent)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("aspect", "area", "beyond"), [(1.0, 0.59, 0.0), (1.5, 0.505, 0.159), (2.0, 0.428, 0.476)]
+)
+def test_torchvision_windows_keep_the_ratio_and_see_less(aspect, area, beyond):
+    """The figures of the table in `ViewSpec`."""
+    uniform = dataclasses.replace(STILL, scale=(0.3, 1.0))
+    torchvision = dataclasses.replace(uniform, area="torchvision")
+    numbers = np.random.default_rng(0).random((20000, 40)).astype(np.float32)
+
+    def windows(spec):
+        def window(row):
+            return sample_window(Draws(*row[:20]), aspect, spec, row[20:].reshape(10, 2))
+
+        _, _, width, height = jax.vmap(window)(jnp.asarray(numbers))
+        ratio = np.asarray(width * aspect / height)
+        outside = (ratio < 3 / 4 * 0.999) | (ratio > 4 / 3 * 1.001)
+        return float((width * height).mean()), float(outside.mean())
+
+    for spec, wanted in ((uniform, (0.65, beyond)), (torchvision, (area, 0.0))):
+        np.testing.assert_allclose(windows(spec), wanted, atol=0.01)
