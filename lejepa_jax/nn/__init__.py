@@ -18,16 +18,14 @@ from lejepa_jax.nn.encoder import (
     encoder_by_name,
 )
 from lejepa_jax.nn.layers import (
-    batch_norm,
     check_images,
     check_sizes,
     drop_path_ramp,
     drop_path_scales,
     gelu,
-    layer_norm,
-    normalize,
     patchify,
 )
+from lejepa_jax.nn.normalization import BatchNorm, batch_norm, layer_norm, masked_moments, normalize
 from lejepa_jax.nn.positions import sincos_table
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.nn.residual_network import ResidualBlock, ResNet, resnet
@@ -39,6 +37,7 @@ __all__ = [
     "ENCODERS",
     "VIT_SIZES",
     "Attention",
+    "BatchNorm",
     "Block",
     "ConvNeXt",
     "ConvNeXtBlock",
@@ -64,6 +63,7 @@ __all__ = [
     "encoder_by_name",
     "gelu",
     "layer_norm",
+    "masked_moments",
     "normalize",
     "patchify",
     "resnet",

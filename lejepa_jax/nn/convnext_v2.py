@@ -17,9 +17,9 @@ from lejepa_jax.nn.layers import (
     drop_path_ramp,
     drop_path_scales,
     gelu,
-    layer_norm,
     patchify,
 )
+from lejepa_jax.nn.normalization import layer_norm
 from lejepa_jax.statistics.reductions import AxisName
 
 _kernel_init = nnx.initializers.truncated_normal(0.02)

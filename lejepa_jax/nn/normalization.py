@@ -1,4 +1,10 @@
-"""Normalization over the batch: masked, in float32, exact over devices."""
+"""Normalization in float32, over the batch with statistics of all devices, or over channels.
+
+There are two of BatchNorm with the same names of parameters and running statistics: `BatchNorm`,
+for points of which some do not exist, and `batch_norm`, that of Flax, where every row counts. They
+agree to a rounding: the first takes the variance about the mean in a second pass, the second as the
+mean of squares less the squared mean. Each is kept where it is, so that a run goes on bit for bit.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -75,6 +81,85 @@ class BatchNorm(nnx.Module):
             self.var[...] = keep * self.var[...] + (1 - keep) * lax.stop_gradient(var)
         gain = self.scale[...] * lax.rsqrt(var + self.epsilon)
         return x * _last(gain, x.ndim) + _last(self.bias[...] - mean * gain, x.ndim)
+
+
+def batch_norm(
+    features: int,
+    *,
+    scale_init: nnx.Initializer = nnx.initializers.ones,
+    axis_name: AxisName | None = None,
+    rngs: nnx.Rngs,
+) -> nnx.BatchNorm:
+    """Make a BatchNorm whose statistics are float32 and span every device along `axis_name`.
+
+    Args:
+        features: Number of channels.
+        scale_init: Initializer of the gain; zeros make a residual branch start as the identity.
+        axis_name: Mapped axis over which the batch is sharded. Leave it out under plain `jit`,
+            where the mean over a sharded array is already the global one.
+        rngs: Source of the initial parameters.
+
+    Returns:
+        The module; its running averages keep 90 % of their value a step.
+
+    Examples:
+        >>> batch_norm(4, rngs=nnx.Rngs(0)).momentum
+        0.9
+
+    References:
+        S. Ioffe, C. Szegedy, "Batch Normalization", arXiv 1502.03167, 2015, algorithm 1.
+    """
+    return nnx.BatchNorm(
+        features,
+        momentum=0.9,
+        epsilon=1e-5,
+        dtype=jnp.float32,
+        scale_init=scale_init,
+        axis_name=axis_name,  # pyright: ignore[reportArgumentType]  (several axes do as well)
+        rngs=rngs,
+    )
+
+
+def normalize(
+    norm: nnx.BatchNorm, x: Float[Array, "*batch c"], *, train: bool
+) -> Float[Array, "*batch c"]:
+    """Apply `norm` in float32 and return to the dtype of `x`.
+
+    Args:
+        norm: Made by `batch_norm`.
+        x: Activations, channels last.
+        train: Whether to use the statistics of this batch, and to update the running ones.
+
+    Returns:
+        The normalized activations, in the dtype of `x`.
+
+    Examples:
+        >>> x = jnp.array([[1.0], [3.0]], jnp.bfloat16)
+        >>> normalize(batch_norm(1, rngs=nnx.Rngs(0)), x, train=True)[:, 0]
+        Array([-1, 1], dtype=bfloat16)
+    """
+    return norm(x, use_running_average=not train).astype(x.dtype)
+
+
+def layer_norm(features: int, *, use_bias: bool = True, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """Make a LayerNorm that works in float32 and returns float32, whatever comes in.
+
+    Args:
+        features: Number of channels.
+        use_bias: Whether it adds a learned offset.
+        rngs: Source of the initial parameters.
+
+    Returns:
+        The module.
+
+    Examples:
+        >>> layer_norm(2, rngs=nnx.Rngs(0))(jnp.array([[1, 3]], jnp.bfloat16)).dtype
+        dtype('float32')
+
+    References:
+        J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", arXiv 1607.06450, 2016.
+    """
+    return nnx.LayerNorm(features, epsilon=1e-6, use_bias=use_bias, dtype=jnp.float32, rngs=rngs)
 
 
 def masked_moments(

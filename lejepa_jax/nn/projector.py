@@ -8,7 +8,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from lejepa_jax.nn.layers import batch_norm, check_sizes, normalize
+from lejepa_jax.nn.layers import check_sizes
+from lejepa_jax.nn.normalization import batch_norm, normalize
 from lejepa_jax.statistics.reductions import AxisName
 
 

@@ -10,7 +10,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from lejepa_jax.checks import check_choice
-from lejepa_jax.nn.layers import batch_norm, check_images, check_sizes, normalize
+from lejepa_jax.nn.layers import check_images, check_sizes
+from lejepa_jax.nn.normalization import batch_norm, normalize
 from lejepa_jax.statistics.reductions import AxisName
 
 # depth: (blocks a stage, whether they are bottlenecks)

@@ -12,7 +12,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 import rope_jax
-from lejepa_jax.nn.layers import check_sizes, gelu, layer_norm
+from lejepa_jax.nn.layers import check_sizes, gelu
+from lejepa_jax.nn.normalization import layer_norm
 
 Rotate = Callable[[Array], Array]
 

@@ -22,9 +22,9 @@ from lejepa_jax.nn.layers import (
     check_sizes,
     drop_path_ramp,
     drop_path_scales,
-    layer_norm,
     patchify,
 )
+from lejepa_jax.nn.normalization import layer_norm
 from lejepa_jax.nn.positions import sincos_table
 from lejepa_jax.nn.transformer import Block, Rotate
 from lejepa_jax.statistics.reductions import AxisName

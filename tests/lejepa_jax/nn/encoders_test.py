@@ -2,6 +2,7 @@
 
 import functools
 import re
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +12,14 @@ import scipy.stats
 from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from lejepa_jax.nn.convnext_v2 import ConvNeXt
 from lejepa_jax.nn.layers import drop_path_ramp, drop_path_scales, gelu, patchify
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.nn.residual_network import ResNet
 from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.testing import check_encoder, check_sharded, encoders, random_variables
+from lejepa_jax.testing.encoders import Way
 
 BATCH = 16
 
@@ -51,8 +52,15 @@ def make_resnet(**options):
     return ResNet(stage_sizes=(1, 1), width=4, stem="small", rngs=nnx.Rngs(0), **options)
 
 
+class KeyedProjector(Projector):
+    """The projector, called as encoders are."""
+
+    def __call__(self, x, *, train=False, keys=None):
+        return super().__call__(x, train=train)
+
+
 def make_projector(**options):
-    return Projector(6, 3, hidden_features=5, num_layers=3, rngs=nnx.Rngs(0), **options)
+    return KeyedProjector(6, 3, hidden_features=5, num_layers=3, rngs=nnx.Rngs(0), **options)
 
 
 MAKERS = {
@@ -64,147 +72,40 @@ MAKERS = {
 ENCODERS = ("vit", "convnext", "resnet")
 
 
-def random_state(make, **options):
-    """Values for all parameters, far from where the initializers put some at zero."""
-    graphdef, params, rest = nnx.split(nnx.eval_shape(lambda: make(**options)), nnx.Param, ...)
-    rng = np.random.default_rng(0)
-
-    def draw(path, leaf):
-        value = rng.normal(size=leaf.shape)
-        if leaf.ndim > 1:
-            value = value / np.sqrt(np.prod(leaf.shape[:-1]))
-        elif "scale" in jax.tree_util.keystr(path):
-            value = 1 + 0.3 * value
-        return jnp.asarray(value, jnp.float32)
-
-    params = jax.tree_util.tree_map_with_path(draw, params)
-    rest = jax.tree.map(
-        lambda leaf: jnp.asarray(rng.uniform(0.5, 1, leaf.shape), jnp.float32), rest
-    )
-    return graphdef, params, rest
-
-
 def inputs(name):
     rng = np.random.default_rng(1)
     shape = (BATCH, 6) if name == "projector" else (BATCH, 8, 12, 3)
     return jnp.asarray(rng.normal(size=shape), jnp.float32)
 
 
-def keys_of_examples():
-    return jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(0)))(jnp.arange(BATCH))
+@pytest.mark.parametrize("name", MAKERS)
+def test_it_keeps_what_every_encoder_promises(name):
+    check_encoder(MAKERS[name], inputs(name), ways=())
 
 
-def call(model, x, keys, train):
-    if isinstance(model, Projector):
-        return model(x, train=train)
-    return model(x, train=train, keys=keys)
-
-
-def step_of(name, *, axis_name=None, **options):
-    """One training step's outputs, running statistics and gradients, as a per-device function."""
-    graphdef, params, rest = random_state(MAKERS[name], axis_name=axis_name, **options)
-
-    def step(params, rest, x, keys):
-        def loss(params):
-            model = nnx.merge(graphdef, params, rest, copy=True)
-            out = call(model, x, keys, True)
-            value = jnp.sin(out).mean()
-            if axis_name is not None:
-                value = jax.lax.pmean(value, axis_name)
-            return value, (out, nnx.state(model, nnx.BatchStat))
-
-        grads, (out, stats) = jax.grad(loss, has_aux=True)(params)
-        if axis_name is not None:
-            grads = jax.lax.pmean(grads, axis_name)
-        return out, stats, grads
-
-    return step, params, rest
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [(name, way) for name in ("resnet", "projector") for way in get_args(Way)]
+    # Nothing here looks across the batch; their question is stochastic depth by global index.
+    + [
+        pytest.param("vit", "shard_map", marks=pytest.mark.slow),
+        pytest.param("convnext", "pmap", marks=pytest.mark.slow),
+    ],
+)
+def test_eight_devices_compute_what_one_does(name, way):
+    assert jax.device_count() == 8
+    check_sharded(MAKERS[name], inputs(name), way, on_one_device(name))
 
 
 @functools.cache
 def on_one_device(name):
-    step, params, rest = step_of(name)
-    return jax.jit(step)(params, rest, inputs(name), keys_of_examples())
-
-
-def on_eight_devices(name, how):
-    x, keys = inputs(name), keys_of_examples()
-    step, params, rest = step_of(name, axis_name=None if how == "jit" else "data")
-    if how == "pmap":
-        out, stats, grads = jax.pmap(step, axis_name="data", in_axes=(None, None, 0, 0))(
-            params, rest, x.reshape(8, 2, *x.shape[1:]), keys.reshape(8, 2)
-        )
-        first = functools.partial(jax.tree.map, lambda leaf: leaf[0])
-        return out.reshape(BATCH, -1), first(stats), first(grads)
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    if how == "jit":
-        x, keys = jax.device_put((x, keys), NamedSharding(mesh, P("data")))
-        params, rest = jax.device_put((params, rest), NamedSharding(mesh, P()))
-        return jax.jit(step)(params, rest, x, keys)
-    mapped = jax.shard_map(
-        step,
-        mesh=mesh,
-        in_specs=(P(), P(), P("data"), P("data")),
-        out_specs=(P("data"), P(), P()),
-        check_vma=how == "shard_map, checked",
-    )
-    return jax.jit(mapped)(params, rest, x, keys)
-
-
-EVERY_WAY = ("shard_map, checked", "shard_map, unchecked", "pmap", "jit")
-
-
-@pytest.mark.parametrize(
-    ("name", "how"),
-    [(name, how) for name in ("resnet", "projector") for how in EVERY_WAY]
-    # Nothing here looks across the batch; their question is stochastic depth by global index.
-    + [
-        pytest.param("vit", "shard_map, checked", marks=pytest.mark.slow),
-        pytest.param("convnext", "pmap", marks=pytest.mark.slow),
-    ],
-)
-def test_eight_devices_compute_what_one_does(name, how):
-    expected = on_one_device(name)
-    got = on_eight_devices(name, how)
-    for part, one, eight in zip(("outputs", "statistics", "gradients"), expected, got, strict=True):
-        jax.tree.map(
-            functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-6, err_msg=part),
-            jax.tree.leaves(eight),
-            jax.tree.leaves(one),
-        )
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_every_parameter_has_a_finite_gradient_that_is_not_zero(name):
-    _, _, grads = on_one_device(name)
-    for path, grad in jax.tree_util.tree_leaves_with_path(grads):
-        assert np.isfinite(grad).all(), jax.tree_util.keystr(path)
-        assert np.abs(grad).max() > 1e-7, jax.tree_util.keystr(path)
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_bfloat16_computes_nearly_what_float32_does_with_float32_outside(name):
-    graphdef, params, rest = random_state(MAKERS[name], dtype=jnp.bfloat16)
-    full, *_ = random_state(MAKERS[name])
-    assert {leaf.dtype for leaf in jax.tree.leaves((params, rest))} == {jnp.dtype(jnp.float32)}
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def encode(graphdef, params, rest, x):
-        return call(nnx.merge(graphdef, params, rest, copy=True), x, None, False)
-
-    x = inputs(name)
-    exact, rounded = encode(full, params, rest, x), encode(graphdef, params, rest, x)
-    assert exact.dtype == rounded.dtype == jnp.float32
-    # bfloat16 keeps 8 bits; a few layers add up to some 1 % of the features' size.
-    assert 0 < np.abs(exact - rounded).max() < 0.03 * np.sqrt((exact**2).mean())
-    # In evaluation an image's features do not depend on its neighbors.
-    np.testing.assert_allclose(encode(full, params, rest, x[::-1])[::-1], exact, atol=1e-5)
+    return encoders.single_device_step(MAKERS[name], inputs(name))
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_features_is_the_width_for_every_image_size_and_dtype(name):
     for dtype in (jnp.float32, jnp.bfloat16):
-        graphdef, params, rest = random_state(MAKERS[name], dtype=dtype)
+        graphdef, params, rest = random_variables(MAKERS[name], dtype=dtype)
         model = nnx.merge(graphdef, params, rest)
         for height, width in ((12, 12), (16, 8)):
             images = jax.ShapeDtypeStruct((2, height, width, 3), dtype)
@@ -217,7 +118,7 @@ def test_features_is_the_width_for_every_image_size_and_dtype(name):
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_images_of_another_number_of_channels_are_refused(name):
-    model = nnx.merge(*random_state(MAKERS[name]))
+    model = nnx.merge(*random_variables(MAKERS[name]))
     with pytest.raises(
         ValueError, match=re.escape("images must have 3 channels, got (1, 8, 8, 1)")
     ):
@@ -227,7 +128,7 @@ def test_images_of_another_number_of_channels_are_refused(name):
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", ENCODERS)
 def test_one_image_without_a_batch_axis_and_integers_are_refused(name):
-    model = nnx.merge(*random_state(MAKERS[name]))
+    model = nnx.merge(*random_variables(MAKERS[name]))
     for call in (model, model.patch_features):
         with pytest.raises(ValueError, match=re.escape("(batch, height, width, 3), got (8, 8, 3)")):
             jax.eval_shape(call, jnp.ones((8, 8, 3)))
@@ -293,7 +194,7 @@ def test_options_that_make_no_network_are_refused(make, message):
 
 @pytest.mark.parametrize("name", ["vit", "convnext"])
 def test_stochastic_depth_without_keys_is_refused(name):
-    model = nnx.merge(*random_state(MAKERS[name]))
+    model = nnx.merge(*random_variables(MAKERS[name]))
     with pytest.raises(ValueError, match="keys must hold one key an image"):
         jax.eval_shape(lambda x: model(x, train=True), jnp.ones((1, 8, 8, 3)))
 
