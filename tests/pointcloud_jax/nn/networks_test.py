@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from pointcloud_jax.nn import dgcnn, dipvnet, heads
 from pointcloud_jax.nn.dipvnet import PAPER, DirectionOptions
+from pointcloud_jax.testing import assert_invariant
 
 OURS = DirectionOptions(max_degree=1, max_radius=6.0)
 KEYS = jax.random.split(jax.random.key(1), 2)
@@ -123,11 +124,14 @@ def change(function, points, moved):
 @hypothesis.settings(max_examples=5)
 @hypothesis.given(st.integers(0, 2**31 - 1))
 def test_logits_do_not_change_when_the_cloud_turns_moves_or_is_shuffled(seed):
-    points = cloud(2, 20, seed=seed % 11)
-    order = np.random.default_rng(seed).permutation(20)
-    moved = (points @ rotation(seed).T + np.float32([0.3, -1, 2]))[:, order]
-    assert change(ours, points, moved) < 1e-4
-    assert change(vector, points, moved) < 1e-4
+    for function in (ours, vector):
+        assert_invariant(
+            lambda points, function=function: function(points, mask=EVERY),
+            jax.random.key(seed),
+            points=cloud(2, 20, seed=seed % 11),
+            under=("rotation", "translation", "permutation"),
+            draws=1,
+        )
 
 
 @hypothesis.settings(max_examples=3)
@@ -149,14 +153,18 @@ def test_with_the_published_rule_and_without_vectors_they_do_change():
 @pytest.mark.slow
 def test_parts_turn_with_the_cloud_and_follow_its_points():
     points, normals = cloud(2, 20), cloud(2, 20, seed=1)
-    order, turn = np.random.default_rng(0).permutation(20), rotation(5).T
     category = np.array([0, 1])
-    before = parts(points, normals=normals, category=category, mask=EVERY)
-    after = parts(
-        (points @ turn)[:, order], normals=(normals @ turn)[:, order], category=category, mask=EVERY
+    assert_invariant(
+        lambda points, normals: parts(points, normals=normals, category=category, mask=EVERY),
+        jax.random.key(0),
+        points=points,
+        normals=normals,
+        under=("rotation", "permutation"),
+        per_point=True,
+        draws=1,
     )
+    before = parts(points, normals=normals, category=category, mask=EVERY)
     scale = abs(before).max()
-    assert abs(after - before[:, order]).max() < 1e-4 * scale
     mirror = np.float32([1, 1, -1])
     mirrored = parts(points * mirror, normals=normals * mirror, category=category, mask=EVERY)
     assert abs(mirrored - before).max() > 1e-3 * scale  # triple products see the difference
