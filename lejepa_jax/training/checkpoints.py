@@ -7,6 +7,7 @@ at the moment, stays where it is.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -23,6 +24,7 @@ from jaxtyping import PyTree
 
 from lejepa_jax.training.compatibility import saved_names
 from lejepa_jax.training.distributed import run_on_first
+from lejepa_jax.training.storage.attempt import Failure, attempt
 from lejepa_jax.training.storage.damage import (
     Folders,
     set_aside_damaged,
@@ -288,19 +290,15 @@ class Checkpoints:
         """Read the newest checkpoint; those that turn out damaged are set aside."""
         self._finish()
         while (step := self.newest()) is not None:
-            try:
-                return read(step)
-            except MisfitError:
-                raise
-            except Exception as error:
-                if _lost_a_process(error):
-                    raise
-                self._fall_back(step, error)
+            result = attempt(functools.partial(read, step), _is_not_about_the_checkpoint)
+            if not isinstance(result, Failure):
+                return result
+            self._fall_back(step, result)
         return None
 
-    def _fall_back(self, step: int, error: Exception) -> None:
+    def _fall_back(self, step: int, failure: Failure) -> None:
         """Set aside what could not be read, if that is its own fault, and open the folder again."""
-        run_on_first(lambda: set_aside_unread(self.folders, step, error, self.warn))
+        run_on_first(lambda: set_aside_unread(self.folders, step, failure, self.warn))
         self.manager.close()
         self.manager = self._open()
 
@@ -320,6 +318,10 @@ def _loss_of(metrics: Any) -> float:
     """Mean loss by which a checkpoint is rated; Inf for one without."""
     loss = metrics.get("loss") if isinstance(metrics, Mapping) else None
     return float(loss) if isinstance(loss, int | float) and math.isfinite(loss) else math.inf
+
+
+def _is_not_about_the_checkpoint(error: Exception) -> bool:
+    return isinstance(error, MisfitError) or _lost_a_process(error)
 
 
 def _lost_a_process(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 """What checkpoints rest on: files, their checksums, damage, and whether arrays fit."""
 
+from lejepa_jax.training.storage.attempt import Failure, attempt
 from lejepa_jax.training.storage.damage import (
     Folders,
     set_aside,
@@ -19,9 +20,11 @@ from lejepa_jax.training.storage.files import (
 from lejepa_jax.training.storage.fit import MisfitError, array_shapes, misfits, saved_shapes
 
 __all__ = [
+    "Failure",
     "Folders",
     "MisfitError",
     "array_shapes",
+    "attempt",
     "checksums",
     "describe_error",
     "misfits",

@@ -14,12 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from lejepa_jax.training.storage.files import (
-    checksums,
-    describe_error,
-    read_checksums,
-    system_error,
-)
+from lejepa_jax.training.storage.attempt import Failure
+from lejepa_jax.training.storage.files import checksums, describe_error, read_checksums
 
 # Codes of the system that say a part is missing; all others are no word about the content.
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
@@ -84,31 +80,29 @@ def set_aside_damaged(folders: Folders, warn: Callable[[str], None]) -> None:
 
 
 def set_aside_unread(
-    folders: Folders, step: int, error: Exception, warn: Callable[[str], None]
+    folders: Folders, step: int, failure: Failure, warn: Callable[[str], None]
 ) -> None:
     """Set a checkpoint aside that could not be read, if that is its own fault.
 
     Args:
         folders: Of the run.
         step: Of the checkpoint.
-        error: What was raised.
+        failure: What went wrong.
         warn: Called with a line for each that is moved.
 
     Raises:
         ValueError: If the system failed and not the checkpoint, if the checkpoint has not changed
             since it was written, or if it is the only one; nothing is moved then.
     """
-    code = system_error(error)
-    if code is not None and code not in _MISSING:
-        raise _unread(folders, step, error) from None
+    if failure.code is not None and failure.code not in _MISSING:
+        raise _unread(folders, step, failure.reason)
     if read_checksums(folders.record(step)) is not None:
         # They were compared when the folder was opened.
         raise ValueError(
             f"the checkpoint of step {step} in {folders.checkpoints} is as it was written, but "
-            f"cannot be read ({describe_error(error)}); nothing was moved"
-        ) from error
-    others = len(steps_on_disk(folders)) > 1
-    set_aside(folders, {step: describe_error(error)}, others, warn)
+            f"cannot be read ({failure.reason}); nothing was moved"
+        )
+    set_aside(folders, {step: failure.reason}, len(steps_on_disk(folders)) > 1, warn)
     set_aside_damaged(folders, warn)
 
 
@@ -156,7 +150,7 @@ def _examine(
     except OSError as error:
         if error.errno in _MISSING:
             return describe_error(error)
-        raise _unread(folders, step, error) from None
+        raise _unread(folders, step, describe_error(error)) from None
 
 
 def _damage(folders: Folders, step: int) -> str | None:
@@ -183,9 +177,9 @@ def _bad_metrics(folders: Folders, step: int) -> str | None:
     return None
 
 
-def _unread(folders: Folders, step: int, error: Exception) -> ValueError:
+def _unread(folders: Folders, step: int, reason: str) -> ValueError:
     return ValueError(
         f"the checkpoint of step {step} in {folders.checkpoints} could not be read "
-        f"({describe_error(error)}); nothing was moved. Try again, or move it away to go on from "
+        f"({reason}); nothing was moved. Try again, or move it away to go on from "
         "the one before"
     )
