@@ -3,9 +3,15 @@
 from lejepa_jax.data.arrays import DecodedImages, from_arrays
 from lejepa_jax.data.batches import batches, epoch_order, eval_batches
 from lejepa_jax.data.encoded import EncodedImages
+from lejepa_jax.data.inspection import (
+    Fingerprint,
+    count_duplicates,
+    fingerprint,
+    fingerprint_changes,
+)
 from lejepa_jax.data.loading import READERS, load
 from lejepa_jax.data.reading import DataOptions, Reader, Request
-from lejepa_jax.data.records import BadRecord, Ledger, TooManyBadRecords
+from lejepa_jax.data.records import BadRecord, Ledger, TooManyBadRecords, printable
 from lejepa_jax.data.source import Batch, ImageSource, Source
 from lejepa_jax.data.splits import Parts, Splits, hold_out, stratified_split
 
@@ -16,6 +22,7 @@ __all__ = [
     "DataOptions",
     "DecodedImages",
     "EncodedImages",
+    "Fingerprint",
     "ImageSource",
     "Ledger",
     "Parts",
@@ -25,10 +32,14 @@ __all__ = [
     "Splits",
     "TooManyBadRecords",
     "batches",
+    "count_duplicates",
     "epoch_order",
     "eval_batches",
+    "fingerprint",
+    "fingerprint_changes",
     "from_arrays",
     "hold_out",
     "load",
+    "printable",
     "stratified_split",
 ]

@@ -1,6 +1,7 @@
 """Images that are in memory, as one array."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float32, Int, Int32, Int64, UInt8
@@ -51,6 +52,16 @@ class DecodedImages(ImageSource):
     def bad_records(self) -> tuple[BadRecord, ...]:
         """Images that were left out, in all splits of the load."""
         return self._ledger.records() if self._ledger else ()
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all images in memory."""
+        return self._images.nbytes
+
+    def digests(self) -> Iterator[bytes]:
+        """Give a digest of each image, for finding equal ones."""
+        for image in self._images:
+            yield hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
     def gather(self, indices: Int[np.ndarray, " b"]) -> Batch:
         """Return the images at `indices`, stacked."""

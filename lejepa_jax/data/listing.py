@@ -33,7 +33,7 @@ class Listing(NamedTuple):
 
     def describe(self, index: int) -> str:
         """Name of a file in messages: its path in the folder of the data set."""
-        return repr(os.path.relpath(self.paths[index], self.root))
+        return repr(self.paths[index].removeprefix(str(self.root)).lstrip(os.sep))
 
 
 class ListedSplits(NamedTuple):

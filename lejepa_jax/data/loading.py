@@ -27,6 +27,7 @@ from typing import Literal, cast
 from lejepa_jax.data.arrays import from_arrays
 from lejepa_jax.data.batches import batches, eval_batches
 from lejepa_jax.data.encoded import ByteBudget, Decoding, EncodedImages
+from lejepa_jax.data.inspection import count_duplicates
 from lejepa_jax.data.levels import PERCENTILES, Scale, parse_data_range
 from lejepa_jax.data.readers.digits import read_digits
 from lejepa_jax.data.readers.folder import read_folder
@@ -176,7 +177,7 @@ def load(
             source.check()
         return source
 
-    return hold_out(
+    splits = hold_out(
         name,
         parts,
         holdout=holdout,
@@ -184,6 +185,13 @@ def load(
         prepare=prepare,
         noun="images",
     )
+    duplicates = count_duplicates(splits.train, splits.test)
+    if duplicates == 0:
+        return splits
+    found = "not looked for, there is too much to read"
+    if duplicates is not None:
+        found = f"{duplicates} of {len(splits.test)} held-out images are trained on, too"
+    return splits._replace(info={**splits.info, "duplicates": found})
 
 
 def _find(name: str) -> tuple[Reader, str]:

@@ -100,7 +100,22 @@ def hold_out(
         train, test = train.subset(kept), train.subset(taken)
         how = "at random" if labels.max() < 1 else "stratified by class"
         info[part] = f"{len(test)} {noun} held out of train, {how}"
+    other = {"test": "validation", "validation": "test"}[holdout]
+    if held[other] is not None and other in info:
+        info[other] += ", left alone"
+    if train.num_classes and train.labels is not None:
+        info["classes"] = _class_counts(train.labels, train.num_classes, noun)
     return Splits(name, train, prepare(test), train.class_names, info)
+
+
+def _class_counts(labels: Int[np.ndarray, " n"], num_classes: int, noun: str) -> str:
+    """How the training examples are shared out to classes, in a few words."""
+    counts = np.bincount(labels[labels >= 0], minlength=num_classes)
+    low, high = counts.min(), counts.max()
+    each = f"{low}" if low == high else f"{low} to {high}"
+    without = int((labels < 0).sum())
+    rest = f", and {without} without a class" if without else ""
+    return f"{num_classes} of {each} {noun} to train on{rest}"
 
 
 def stratified_split(

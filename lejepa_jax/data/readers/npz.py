@@ -1,6 +1,7 @@
 """Archives of arrays."""
 
 import functools
+import hashlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 
 from lejepa_jax.data.arrays import from_arrays
 from lejepa_jax.data.reading import Request
-from lejepa_jax.data.source import numbered_classes
+from lejepa_jax.data.source import Origin, numbered_classes
 from lejepa_jax.data.splits import Parts
 
 
@@ -26,6 +27,7 @@ def read_npz(request: Request) -> Parts:
         with zipfile.ZipFile(file) as archive:
             # What the archive says it unpacks to; more than that is never read from it.
             unpacked = sum(member.file_size for member in archive.infolist())
+            version = " ".join(f"{m.filename} {m.CRC:08x}" for m in archive.infolist())
         if unpacked > memory_limit:
             raise ValueError(
                 f"it unpacks to {unpacked} bytes, more than memory_limit={memory_limit}"
@@ -47,10 +49,13 @@ def read_npz(request: Request) -> Parts:
             # The splits share their classes, even one that not all of them hold.
             every = [labels for _, labels in filter(None, pairs.values()) if labels is not None]
             names = np.array(numbered_classes(np.concatenate([*every, np.array([-1])])))
+        # The arrays are their own place; the archive keeps a checksum of each.
+        origin = Origin(str, None, hashlib.sha256(version.encode()).hexdigest()[:32])
         build = functools.partial(
             from_arrays,
             image_size=request.image_size,
             class_names=names.astype(str).ravel().tolist(),
+            origin=origin,
         )
         train = build(*pairs["train"])
         test, validation = (None if p is None else build(*p) for p in (pairs["test"], pairs["val"]))

@@ -90,6 +90,7 @@ def read_tfds(request: Request) -> Parts:
             labels=None,
             channels=channels,
             class_names=() if label_key is None else features[label_key].names,
+            version=f"{builder.name} {info.version} {len(reader)}",
         )
 
     train = part(options.train_split or "train")
@@ -98,7 +99,8 @@ def read_tfds(request: Request) -> Parts:
     # Competitions publish a test part without labels (ImageNet's is one): that one goes last.
     held = sorted((s for s in HELD_OUT if s in info.splits), key=lambda s: _is_unlabeled(part(s)))
     test, validation = (None if key is None else part(key) for key in choose_held_out(held))
-    return Parts(train, test, validation, {"test": held[0]} if held else {})
+    known = dict(zip(("test", "validation"), choose_held_out(held), strict=True))
+    return Parts(train, test, validation, {part: key for part, key in known.items() if key})
 
 
 def _feature_key(features: Any, kind: type, usual: str, first: tuple) -> str | None:
