@@ -169,8 +169,8 @@ def print_steps(target: Target, mesh: jax.sharding.Mesh, wanted: list[str]) -> N
         if rest:
             changed["global_batch_size"] = int(rest[0])
         with tempfile.TemporaryDirectory() as folder:
-            recipe, spread, like, batch = prepared(recipe_name, folder, mesh, **changed)
-            program = spread.step.lower(like, batch).compile()
+            recipe, parallel, like, batch = prepared(recipe_name, folder, mesh, **changed)
+            program = parallel.step.lower(like, batch).compile()
         parameters = sum(x.size for x in jax.tree.leaves(like.variables.params))
         cells = [f"{recipe_name}, {recipe.precision}", str(recipe.global_batch_size)]
         cells += [f"{parameters / 1e6:.1f}"]

@@ -32,7 +32,10 @@ import train
 from lejepa_jax.augment import example_keys
 from lejepa_jax.data import Splits, batches
 from lejepa_jax.evaluation import linear_accuracy
-from lejepa_jax.training.task import Task, TaskConfig, Variables
+from lejepa_jax.evaluation.results import run_evaluators
+from lejepa_jax.training.network import Variables
+from lejepa_jax.training.step import make_gradient, make_step
+from lejepa_jax.training.task import Task, TaskConfig
 from pointcloud_jax import (
     DGCNN,
     PAPER,
@@ -145,12 +148,12 @@ class Trainer:
     def __init__(self, recipe: Recipe, splits: Splits):
         self.recipe, self.splits = recipe, splits
         self.task: Task = recipe.task.build(splits, dtype=jax.numpy.float32, axis_name=None)
-        self.optimizer = train.make_optimizer(recipe)
+        self.optimizer = train.make_optimizer(recipe, self.task.kinds)
 
         @functools.partial(jax.jit, donate_argnums=1)
         def step(key, state, batch):
-            gradient = train.make_gradient(recipe, self.task, key)
-            return train.make_step(recipe, self.optimizer, gradient)(state, batch)
+            gradient = make_gradient(recipe, self.task, key)
+            return make_step(recipe, self.optimizer, gradient)(state, batch)
 
         @jax.jit
         def init(key):
@@ -193,7 +196,9 @@ class Trainer:
         """Test, against the variables the seed began with where the task wants them."""
         untrained = self.init(jax.random.split(jax.random.key(seed), 3)[0]).variables
         key = jax.random.key(seed)
-        return self.task.evaluate(key, variables, untrained, splits, jax.device_put).results
+        both = {"encoder": variables, "untrained": untrained}
+        found = run_evaluators(self.task.evaluators, key, both, splits, jax.device_put)
+        return found.as_json()
 
 
 def recipe_for(args: argparse.Namespace, task: TaskConfig) -> Recipe:
@@ -226,7 +231,7 @@ def supervised(
             continue
         trainer = Trainer(recipe_for(args, make(networks={name: network})), splits)
         for train_as, seed in missing:
-            variables, about = trainer.run(seed, _PROTOCOLS[train_as], splits)
+            variables, noted = trainer.run(seed, _PROTOCOLS[train_as], splits)
             scores = trainer.evaluate(seed, variables, splits)
             changes = scores.pop("diagnostics")[name]
             # Of "I/SO(3)", since it is here that clouds are turned in training, the end.
@@ -240,7 +245,7 @@ def supervised(
                 train=train_as,
                 seed=seed,
                 points=args.points,
-                **about,
+                **noted,
                 **found,
                 change=changes["change, I/SO(3)"],
             )
@@ -337,7 +342,7 @@ def few_shot(
         splits = task.load(file)
         trainer = Trainer(recipe, splits)
         for seed in missing:
-            variables, about = trainer.run(seed, None, splits)
+            variables, noted = trainer.run(seed, None, splits)
             found = trainer.evaluate(seed, variables, splits)
             diagnostics = found.pop("diagnostics")
             results.write(
@@ -346,7 +351,7 @@ def few_shot(
                 seed=seed,
                 points=args.points,
                 clouds=len(splits.train),
-                **about,
+                **noted,
                 **found,
                 sigreg=diagnostics["encoder"]["sigreg"],
             )
@@ -369,7 +374,7 @@ def few_shot(
             labels = splits.train.labels[order]
             few = [order[labels == c][:shots] for c in range(splits.train.num_classes)]
             part = splits._replace(train=splits.train.subset(np.sort(np.concatenate(few))))
-            variables, about = trainer.run(seed, "axis", part)
+            variables, noted = trainer.run(seed, "axis", part)
             found = trainer.evaluate(seed, variables, part)
             results.write(
                 learned="scratch",
@@ -377,7 +382,7 @@ def few_shot(
                 shots=shots,
                 seed=seed,
                 points=args.points,
-                **about,
+                **noted,
                 **{test: found[f"I/{test}"][name] for test in _PROTOCOLS},
             )
 

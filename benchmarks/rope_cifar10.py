@@ -22,8 +22,8 @@ import numpy as np
 import optax
 from flax import nnx
 
-from lejepa_jax.augment import CIFAR_MEAN, CIFAR_STD, ViewSpec, eval_view
 from lejepa_jax import data
+from lejepa_jax.augment import CIFAR_MEAN, CIFAR_STD, ViewSpec, eval_view
 from lejepa_jax.nn import ViT
 from lejepa_jax.tasks import ClassificationConfig, Classifier
 

@@ -61,10 +61,10 @@ def measure(
     mesh = train.choose_devices(recipe)
     splits = SimpleNamespace(train=SimpleNamespace(channels=3))
     task = recipe.task.build(splits, dtype=jnp.bfloat16, axis_name=train.axis_name_of(recipe))
-    optimizer = train.make_optimizer(recipe)
+    optimizer = train.make_optimizer(recipe, task.kinds)
     key = jax.random.key(0)
     like = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimizer), key)
-    spread = train.spread_step(recipe, mesh, task, optimizer, key, like)
+    parallel = train.parallelize(recipe, mesh, task, optimizer, key, like)
     rows = NamedSharding(mesh, P(AXES))
     side, batch = recipe.task.image_size, recipe.global_batch_size
     shapes = {
@@ -74,8 +74,7 @@ def measure(
         "aspect": jax.ShapeDtypeStruct((batch,), jnp.float32, sharding=rows),
     }
 
-    def held(tree: object) -> int:
-        places = train.shardings(tree, mesh)
+    def held(tree: object, places: object) -> int:
         parts = jax.tree.map(lambda x, s: s.shard_shape(x.shape), tree, places)
         sizes = jax.tree.map(
             lambda x, part: x.dtype.itemsize * int(jnp.prod(jnp.array(part))) if part else 4,
@@ -92,13 +91,13 @@ def measure(
         "mesh": recipe.mesh,
         "batch": batch,
         "parameters": sum(x.size for x in jax.tree.leaves(like.variables.params)),
-        "parameter_bytes": held({"params": like.variables.params}),
-        "optimizer_bytes": held({"optimizer": like.optimizer}),
+        "parameter_bytes": held(like.variables.params, parallel.shardings.variables.params),
+        "optimizer_bytes": held(like.opt_state, parallel.shardings.opt_state),
     }
     if not compiling:
         return row
     began = time.perf_counter()
-    compiled = spread.step.lower(like, shapes).compile()
+    compiled = parallel.step.lower(like, shapes).compile()
     return row | {
         "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
         "flops": compiled.cost_analysis()["flops"],

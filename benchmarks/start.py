@@ -70,18 +70,18 @@ def prepared(name: str, folder: str, over: Any = None, **changed: Any) -> tuple[
     mesh = over or train.choose_devices(recipe)
     splits = train.load_data(like_npz)
     task = recipe.task.build(splits, axis_name=train.axis_name_of(recipe))
-    optimizer = train.make_optimizer(recipe)
+    optimizer = train.make_optimizer(recipe, task.kinds)
     key = jax.random.key(0)
     like = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimizer), key)
     parts = -(
         -recipe.global_batch_size // mesh.size // (recipe.microbatch or recipe.global_batch_size)
     )
-    spread = train.spread_step(recipe, mesh, task, optimizer, key, like, parts)
+    parallel = train.parallelize(recipe, mesh, task, optimizer, key, like, parts)
     batch = {
         name: jax.ShapeDtypeStruct((recipe.global_batch_size, *np.shape(array)[1:]), array.dtype)
         for name, array in splits.train.gather(np.arange(2)).items()
     }
-    return recipe, spread, like, batch
+    return recipe, parallel, like, batch
 
 
 def compiling(name: str) -> dict[str, Any]:
@@ -89,9 +89,9 @@ def compiling(name: str) -> dict[str, Any]:
     import jax
 
     with tempfile.TemporaryDirectory() as folder:
-        recipe, spread, like, batch = prepared(name, folder, devices=1)
+        recipe, parallel, like, batch = prepared(name, folder, devices=1)
         began = time.perf_counter()
-        lowered = spread.step.lower(like, batch)
+        lowered = parallel.step.lower(like, batch)
         middle = time.perf_counter()
         lowered.compile()
         end = time.perf_counter()
@@ -105,8 +105,8 @@ def traffic(devices: int) -> list[dict[str, int]]:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for each in BATCHES:
-            _, spread, like, batch = prepared("digits", folder, global_batch_size=each * devices)
-            found.append(moved(spread.step.lower(like, batch).compile().as_text()))
+            _, parallel, like, batch = prepared("digits", folder, global_batch_size=each * devices)
+            found.append(moved(parallel.step.lower(like, batch).compile().as_text()))
     return found
 
 

@@ -26,9 +26,8 @@ from flax import nnx
 
 import train
 from benchmarks.timing import machine
-from lejepa_jax import lejepa_loss, unit_directions
+from lejepa_jax import data, lejepa_loss, unit_directions
 from lejepa_jax.augment import CIFAR_MEAN, CIFAR_STD
-from lejepa_jax import data
 from lejepa_jax.nn import ViT, vit
 from lejepa_jax.objectives import sigreg
 from recipes import recipes
@@ -66,22 +65,22 @@ def ours(encoder: Any, images: np.ndarray, batch: int, count: int) -> dict[str, 
         splits = train.load_data(dataclasses.replace(recipe, data=f"npz:{path}"))
     source = splits.train
     built = task.build(splits, axis_name=train.axis_name_of(recipe))
-    optimizer = train.make_optimizer(recipe)
+    optimizer = train.make_optimizer(recipe, built.kinds)
     state = train.initial_state(recipe, built, optimizer, jax.random.key(0))
     parameters = sum(x.size for x in jax.tree.leaves(state.variables.params))
     like = jax.eval_shape(lambda: state)
-    spread = train.spread_step(recipe, mesh, built, optimizer, jax.random.key(1), like)
+    parallel = train.parallelize(recipe, mesh, built, optimizer, jax.random.key(1), like)
     rows = iter(data.batches(source, batch_size=batch, seed=0))
-    first = spread.place(next(rows))
+    first = parallel.shard_batch(next(rows))
     began = time.perf_counter()
-    step = spread.step.lower(state, first).compile()
+    step = parallel.step.lower(state, first).compile()
     compiling = time.perf_counter() - began
     waited = []
 
     def once() -> None:
         nonlocal state
         began = time.perf_counter()
-        placed = spread.place(next(rows))
+        placed = parallel.shard_batch(next(rows))
         waited.append(time.perf_counter() - began)
         state, metrics = step(state, placed)
         jax.block_until_ready(metrics)

@@ -75,9 +75,10 @@ from pointcloud_jax.spectra.directional import dasft
 from pointcloud_jax.spectra.harmonics import solid_harmonics, spherical_bessel
 from pointcloud_jax.spectra.normalization import normalize_radius
 from pointcloud_jax.spectra.pairs import debye_spectrum, pair_histogram
-from pointcloud_jax.tasks.cloud_classification import ClassificationConfig, confusion_matrix
+from pointcloud_jax.tasks.cloud_classification import ClassificationConfig
 from pointcloud_jax.tasks.cloud_pretraining import CloudPretrainingConfig
-from pointcloud_jax.tasks.cloud_segmentation import SegmentationConfig, part_iou
+from pointcloud_jax.tasks.cloud_segmentation import SegmentationConfig
+from pointcloud_jax.tasks.scores import confusion_matrix, part_iou
 
 __all__ = [
     "DGCNN",

@@ -33,7 +33,7 @@ RECIPE = Recipe(
     learning_rate=1e-3,
     warmup_steps=1950,
     weight_decay=0.05,
-    average_decay=0.999,
+    ema_decay=0.999,
     log_every=100,
     checkpoint_every=1950,
 )

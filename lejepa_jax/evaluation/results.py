@@ -1,7 +1,7 @@
 """What an evaluator returns: numbers and pictures, all of them on the host."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import PRNGKeyArray
 
@@ -57,6 +57,7 @@ class Results(NamedTuple):
         return found | dict(self.details)
 
 
+@runtime_checkable
 class Evaluator(Protocol):
     """Measures trained variables; every process runs it."""
 
@@ -126,3 +127,27 @@ def merge_results(parts: Sequence[Results]) -> Results:
             diagnostics[name] = value
     details = {name: value for part in parts for name, value in part.details.items()}
     return Results(scores, diagnostics, details, [p for part in parts for p in part.pictures])
+
+
+def run_evaluators(
+    evaluators: Mapping[str, Evaluator],
+    key: PRNGKeyArray,
+    variables: Mapping[str, Any],
+    splits: Splits,
+    shard_batch: ShardBatch,
+) -> Results:
+    """Run evaluators one after the other, in every process, and merge what they find.
+
+    Args:
+        evaluators: By name, as a task declares them.
+        key: Random key, the same for all of them.
+        variables: Variables by name, see :class:`Evaluator`.
+        splits: The data.
+        shard_batch: Puts a batch on the devices.
+
+    Returns:
+        The results of all.
+    """
+    return merge_results(
+        [evaluate(key, variables, splits, shard_batch) for evaluate in evaluators.values()]
+    )

@@ -1,36 +1,19 @@
 """Tasks that the loop can train, one file each."""
 
-from lejepa_jax.tasks.image_classification import (
-    ClassificationConfig,
-    Classifier,
-    classification,
-    cross_entropy,
-    mix_pairs,
-    soft_targets,
-)
+from lejepa_jax.tasks.image_classification import ClassificationConfig, classification_task
 from lejepa_jax.tasks.image_pretraining import PretrainingConfig, lejepa_pretraining
-from lejepa_jax.tasks.joint_embedding import (
-    Inputs,
-    JointEmbedding,
-    Modality,
-    ObjectiveConfig,
-    Place,
-    joint_embedding,
-)
+from lejepa_jax.tasks.images import ImageConfig
+from lejepa_jax.tasks.joint_embedding import JointEmbedding, Modality, joint_embedding_task
+from lejepa_jax.tasks.objective import ObjectiveConfig
 
 __all__ = [
     "ClassificationConfig",
-    "Classifier",
-    "Inputs",
+    "ImageConfig",
     "JointEmbedding",
     "Modality",
     "ObjectiveConfig",
-    "Place",
     "PretrainingConfig",
-    "classification",
-    "cross_entropy",
-    "joint_embedding",
+    "classification_task",
+    "joint_embedding_task",
     "lejepa_pretraining",
-    "mix_pairs",
-    "soft_targets",
 ]

@@ -1,8 +1,7 @@
 """LeJEPA pretraining on images, as a task of the training loop."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +9,11 @@ from jax.typing import DTypeLike
 
 from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.augment.views import eval_view, make_views
-from lejepa_jax.checks import check_positive
-from lejepa_jax.data import loading as data
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.tasks.joint_embedding import Modality, ObjectiveConfig, joint_embedding
+from lejepa_jax.tasks.images import ImageConfig
+from lejepa_jax.tasks.joint_embedding import Modality, joint_embedding_task
+from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.training.task import Batch, Task
 
 # Pictures larger than this are shrunk for the probes on raw pixels, which would not fit in memory.
@@ -22,62 +21,26 @@ _MAX_PIXEL_SIDE = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PretrainingConfig(ObjectiveConfig):
+class PretrainingConfig(ImageConfig, ObjectiveConfig):
     """What to pretrain on images, and how.
 
     Attributes:
-        image_size: Side at which images are stored and put on the devices, in pixels.
-        encoder: Makes an encoder from `in_channels`, `dtype`, `axis_name` and `rngs`.
-        encoding: Handed to the encoder as `position`, such as "spherical" to a `ViT`; None leaves
-            the encoder's own.
         views: What views to make; the global ones first.
-        eval_size: Side of the images the probes see, in pixels.
-        eval_crop: Part of the shorter side the probes see.
 
     Raises:
         ValueError: For a value out of range, or more global views than views.
     """
 
-    evaluation_only: ClassVar[frozenset[str]] = ObjectiveConfig.evaluation_only | {
-        "eval_size",
-        "eval_crop",
-    }
+    evaluation_only: ClassVar[frozenset[str]] = (
+        ImageConfig.evaluation_only | ObjectiveConfig.evaluation_only
+    )
 
-    image_size: int
-    encoder: Callable[..., Any]
     views: tuple[ViewSpec, ...]
-    encoding: str | None = None
-    eval_size: int = 32
-    eval_crop: float = 1.0
 
     def __post_init__(self):
-        super().__post_init__()
-        check_positive("image_size", self.image_size)
-        check_positive("eval_size", self.eval_size)
-        if not 0 < self.eval_crop <= 1:
-            raise ValueError(f"eval_crop must be above 0 and at most 1, got {self.eval_crop}")
-        num_views = sum(spec.count for spec in self.views)
-        if self.num_global > num_views:
-            raise ValueError(
-                f"num_global must be between 1 and {num_views} views, got {self.num_global}"
-            )
-
-    def load(
-        self,
-        name: str,
-        *,
-        data_dir: str | None = None,
-        holdout: Literal["test", "validation"] = "test",
-        max_bad_records: int = 0,
-    ) -> Splits:
-        """Load images; see `lejepa_jax.data.loading.load`."""
-        return data.load(
-            name,
-            image_size=self.image_size,
-            data_dir=data_dir,
-            holdout=holdout,
-            max_bad_records=max_bad_records,
-        )
+        ImageConfig.__post_init__(self)
+        ObjectiveConfig.__post_init__(self)
+        self.check_views(sum(spec.count for spec in self.views))
 
     def build(
         self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
@@ -95,21 +58,21 @@ def lejepa_pretraining(
     dtype: DTypeLike = jnp.float32,
     axis_name: AxisName | None = None,
 ) -> Task:
-    """Make the task of LeJEPA pretraining on images; see `joint_embedding`.
+    """Make the task of LeJEPA pretraining on images; see `joint_embedding_task`.
 
     Args:
         config: What to pretrain.
         channels: Channels of the images, 1 or 3.
         dtype: Type in which the networks compute; parameters and statistics are float32.
-        axis_name: Mapped axis over which batches are spread; None where the compiler spreads them.
+        axis_name: Mapped axis over which batches are sharded; None where the compiler shards them.
 
     Returns:
-        The task. Batches are those of `lejepa_jax.data.loading`: `image`, `index` and `aspect`.
+        The task. Batches are those of `lejepa_jax.data`: `image`, `index` and `aspect`.
 
     Examples:
         >>> from functools import partial
-        >>> from lejepa_jax.augment.presets import digits_view
-        >>> from lejepa_jax.nn.residual_network import ResNet
+        >>> from lejepa_jax.augment import digits_view
+        >>> from lejepa_jax.nn import ResNet
         >>> tiny = partial(ResNet, stage_sizes=(1,), width=4, stem="small")
         >>> config = PretrainingConfig(image_size=8, encoder=tiny, views=(digits_view(2, 8),),
         ...     num_global=2, embedding_features=4, hidden_features=8, num_slices=8)
@@ -128,17 +91,6 @@ def lejepa_pretraining(
     def views(keys: jax.Array, batch: Batch):
         return make_views(keys, batch["image"], config.views, aspect=batch["aspect"])
 
-    def seen(batch: Batch) -> jax.Array:
-        mean, std = config.views[0].mean, config.views[0].std
-        return eval_view(
-            batch["image"],
-            config.eval_size,
-            mean=mean,
-            std=std,
-            aspect=batch["aspect"],
-            crop=config.eval_crop,
-        )
-
     def pixels(batch: Batch) -> jax.Array:
         side = min(config.eval_size, _MAX_PIXEL_SIDE)
         small = eval_view(batch["image"], side, aspect=batch["aspect"], crop=config.eval_crop)
@@ -146,15 +98,13 @@ def lejepa_pretraining(
 
     modality = Modality(
         views=views,
-        seen={"": seen},
+        eval_inputs={"": lambda batch: config.eval_inputs(batch, config.views[0])},
         raw=pixels,
         raw_name="pixels",
         pictures=lambda source, index: source.gather(index)["image"],
     )
 
     def encoder(**options: Any) -> Any:
-        if config.encoding is not None:
-            options["position"] = config.encoding
-        return config.encoder(in_channels=channels, **options)
+        return config.make_encoder(in_channels=channels, **options)
 
-    return joint_embedding(config, modality, encoder, dtype=dtype, axis_name=axis_name)
+    return joint_embedding_task(config, modality, encoder, dtype=dtype, axis_name=axis_name)

@@ -36,8 +36,8 @@ class Network(NamedTuple):
     Attributes:
         init: Makes the variables from a key.
         merge: Makes the module from `(params, state)`.
-        state_of: Gives the state of a module after a forward pass; with the name of an attribute,
-            that part of the state alone.
+        state_of: Gives the state of a module after a forward pass; with `part`, the name of an
+            attribute, that of this part alone; with `but`, that of all others.
         kinds: What each parameter is, a pytree like the parameters: `weight` for what multiplies
             activations (it decays, and is sharded if it is large), `other` for biases, gains,
             positions and tokens.
@@ -77,15 +77,52 @@ def network(make: Callable[[PRNGKeyArray], Any]) -> Network:
         # Without the copy, BatchNorm would write into arrays of an outer trace.
         return nnx.merge(graph, params, state, copy=True)
 
-    def state_of(module: Any, part: str | None = None) -> dict[str, Any]:
-        state = nnx.to_pure_dict(nnx.split(module, nnx.Param, ...)[2])
-        return state if part is None else {k: v for k, v in state.items() if k == part}
+    def state_of(module: Any, part: str | None = None, *, but: str | None = None) -> dict[str, Any]:
+        _, _, rest = nnx.split(module, nnx.Param, ...)
+        state = nnx.to_pure_dict(rest)
+        return {k: v for k, v in state.items() if part in (None, k) and k != but}
 
     weights = _weight_paths(abstract)
     kinds = jax.tree_util.tree_map_with_path(
         lambda path, _: "weight" if _keys(path) in weights else "other", nnx.to_pure_dict(shapes)
     )
     return Network(init, merge, state_of, kinds)
+
+
+def network_ensemble(makes: Mapping[str, Callable[[PRNGKeyArray], Any]]) -> Network:
+    """Make pure functions of several modules that are trained on the same batches.
+
+    They share nothing else: if the loss is the sum of theirs, AdamW treats each parameter by
+    itself, so that each ends as it would alone.
+
+    Args:
+        makes: What makes each module from a key, by name; all get the same key.
+
+    Returns:
+        The functions, for dictionaries by name of modules, parameters and states.
+
+    Examples:
+        >>> makes = {"small": lambda key: nnx.Linear(2, 1, rngs=nnx.Rngs(key))}
+        >>> net = network_ensemble(makes)
+        >>> sorted(net.merge(*net.init(jax.random.key(0))))
+        ['small']
+    """
+    nets = {name: network(make) for name, make in makes.items()}
+
+    def init(key: PRNGKeyArray) -> Variables:
+        made = {name: net.init(key) for name, net in nets.items()}
+        params = {name: variables.params for name, variables in made.items()}
+        return Variables(params, {name: variables.state for name, variables in made.items()})
+
+    def merge(params: Any, state: Any) -> dict[str, Any]:
+        return {name: net.merge(params[name], state[name]) for name, net in nets.items()}
+
+    def state_of(
+        modules: Mapping[str, Any], part: str | None = None, *, but: str | None = None
+    ) -> dict[str, Any]:
+        return {name: net.state_of(modules[name], part, but=but) for name, net in nets.items()}
+
+    return Network(init, merge, state_of, {name: net.kinds for name, net in nets.items()})
 
 
 def _keys(path: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -104,7 +141,7 @@ def _weight_paths(module: Any) -> set[tuple[Any, ...]]:
     return found
 
 
-def merge_states(state: Mapping[str, Any], *changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge_states(state: Mapping[Any, Any], *changes: Mapping[Any, Any]) -> dict[Any, Any]:
     """Put changed parts of a state in their places.
 
     Args:
@@ -122,6 +159,7 @@ def merge_states(state: Mapping[str, Any], *changes: Mapping[str, Any]) -> dict[
     for change in changes:
         for name, value in change.items():
             old = new.get(name)
-            nested = isinstance(old, Mapping) and isinstance(value, Mapping)
-            new[name] = merge_states(old, value) if nested else value
+            if isinstance(old, Mapping) and isinstance(value, Mapping):
+                value = merge_states(old, value)
+            new[name] = value
     return new

@@ -1,25 +1,21 @@
-"""Meshes by name, and which parameters are divided over them."""
+"""Meshes by name, and which parameters are sharded over them."""
 
 import re
 from collections.abc import Mapping
 
 import jax
 import numpy as np
+import optax
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
-#: Axes a mesh may have: both divide the batch, the second divides large parameters too.
+#: Axes a mesh may have: both shard the batch, the second shards large weights too.
 AXES = ("data", "fsdp")
 
-#: Which arrays are divided over `fsdp`, by their path (`params/encoder/blocks/0/mlp/kernel`): the
-#: first rule that fits decides. Anything that a rule divides is cut along its longest axis that the
-#: devices divide, once it has as many numbers as the rule says: small arrays cost more to gather
-#: than they take.
-RULES = (
-    (r"/(kernel|embedding)$", 2**14),
-    (r"", None),  # biases, norms, positions, tokens, statistics, counters: a copy on each device
-)
+#: From how many numbers on a parameter of a kind is sharded over `fsdp`, along its longest axis
+#: that the devices divide; None for never. Small arrays cost more to gather than they take.
+MIN_SHARDED_SIZE = {"weight": 2**14, "other": None}
 
 
 def parse_mesh(text: str) -> dict[str, int]:
@@ -67,56 +63,77 @@ def make_mesh(sizes: Mapping[str, int], devices: list[jax.Device]) -> jax.shardi
     return jax.sharding.Mesh(grid, tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
 
 
-def shardings(tree: PyTree, mesh: jax.sharding.Mesh) -> PyTree:
-    """Choose where each array of a state lives, by `RULES`.
-
-    The optimizer's moments have the paths of the parameters they belong to within their own, and so
-    their places.
+def parameter_shardings(params: PyTree, kinds: PyTree, mesh: jax.sharding.Mesh) -> PyTree:
+    """Choose where each parameter is, by `MIN_SHARDED_SIZE`.
 
     Args:
-        tree: Arrays or their shapes, as from `jax.eval_shape`.
+        params: Parameters or their shapes, as from `jax.eval_shape`.
+        kinds: What each is, see `lejepa_jax.training.network.Network`.
         mesh: The mesh; without an axis `fsdp` everything is on every device.
 
     Returns:
-        A sharding for each array.
+        A sharding for each parameter.
 
     Examples:
         >>> mesh = make_mesh({"data": 1, "fsdp": 2}, jax.devices()[:2])
         >>> layer = {"kernel": jax.ShapeDtypeStruct((64, 256), "float32")}
-        >>> tuple(shardings({"params": layer}, mesh)["params"]["kernel"].spec)
+        >>> found = parameter_shardings(layer, {"kernel": "weight"}, mesh)
+        >>> tuple(found["kernel"].spec)
         (None, 'fsdp')
     """
     parts = mesh.shape.get("fsdp", 1)
 
-    def place(path: tuple, leaf: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
-        name = "/" + jax.tree_util.keystr(path, simple=True, separator="/")
-        smallest = next(size for pattern, size in RULES if re.search(pattern, name))
+    def place(leaf: jax.Array | jax.ShapeDtypeStruct, kind: str) -> NamedSharding:
+        smallest = MIN_SHARDED_SIZE[kind]
         axes = [i for i, size in enumerate(leaf.shape) if size % parts == 0]
         if parts == 1 or smallest is None or leaf.size < smallest or not axes:
             return NamedSharding(mesh, P())
         longest = max(axes, key=lambda i: leaf.shape[i])
         return NamedSharding(mesh, P(*("fsdp" if i == longest else None for i in range(leaf.ndim))))
 
-    return jax.tree_util.tree_map_with_path(place, tree)
+    return jax.tree.map(place, params, kinds)
 
 
-def gather(tree: PyTree, specs: PyTree) -> PyTree:
-    """Put arrays together that are divided over `fsdp`, inside `jax.shard_map`.
-
-    What the whole arrays get back is added up in parts: every device of a group receives the sum
-    for its own part (a reduce-scatter), and only that crosses to other groups. What is not divided
-    gets back one sum over all devices.
+def optimizer_shardings(
+    optimizer: optax.GradientTransformation, opt_state: PyTree, params: PyTree
+) -> PyTree:
+    """Place the moments of each parameter where the parameter is, and all else everywhere.
 
     Args:
-        tree: The part of each array that this device has.
-        specs: How each is divided, as given to `jax.shard_map`.
+        optimizer: The optimizer.
+        opt_state: Its state, or the shapes of it.
+        params: A sharding for each parameter.
+
+    Returns:
+        A sharding for each array of the state.
+    """
+    mesh = jax.tree.leaves(params)[0].mesh
+    return optax.tree.map_params(
+        optimizer,
+        lambda _, sharding: sharding,
+        opt_state,
+        params,
+        transform_non_params=lambda _: NamedSharding(mesh, P()),
+    )
+
+
+def all_gather_params(params: PyTree, specs: PyTree) -> PyTree:
+    """All-gather parameters that are sharded over `fsdp`, inside `jax.shard_map`.
+
+    The cotangents of the whole arrays are reduce-scattered: every device of a group receives the
+    sum for its own part, and only that crosses to other groups. The cotangents of what is not
+    sharded are one sum over all devices.
+
+    Args:
+        params: The part of each array that this device has.
+        specs: How each is sharded, as given to `jax.shard_map`.
 
     Returns:
         The whole arrays.
 
     Examples:
         >>> mesh = make_mesh({"data": 1, "fsdp": 2}, jax.devices()[:2])
-        >>> mapped = jax.shard_map(lambda w: gather(w, P("fsdp")).sum(), mesh=mesh,
+        >>> mapped = jax.shard_map(lambda w: all_gather_params(w, P("fsdp")).sum(), mesh=mesh,
         ...                        in_specs=P("fsdp"), out_specs=P(), check_vma=False)
         >>> float(mapped(np.arange(4.0)))
         6.0
@@ -127,12 +144,13 @@ def gather(tree: PyTree, specs: PyTree) -> PyTree:
     """
 
     def whole(part: jax.Array, spec: P) -> jax.Array:
-        # Marked as each device's own, so that what it gets back is added up here, in its own shape:
-        # left alone, it would be where it first meets data, after it was repeated for every sample.
-        divided = [axis for axis, name in enumerate(spec) if name == "fsdp"]
-        if not divided:
+        # Marked as each device's own, so that its cotangents are summed here, in its own shape:
+        # left alone, they would be where it first meets data, after it was repeated for every
+        # sample.
+        sharded = [axis for axis, name in enumerate(spec) if name == "fsdp"]
+        if not sharded:
             return jax.lax.pcast(part, AXES, to="varying")
         part = jax.lax.pcast(part, "data", to="varying")
-        return jax.lax.all_gather(part, "fsdp", axis=divided[0], tiled=True)
+        return jax.lax.all_gather(part, "fsdp", axis=sharded[0], tiled=True)
 
-    return jax.tree.map(whole, tree, specs)
+    return jax.tree.map(whole, params, specs)

@@ -14,14 +14,14 @@ from jaxtyping import Array, Float, Key
 from lejepa_jax.checks import check_choice, check_positive
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.tasks.joint_embedding import Modality, ObjectiveConfig, joint_embedding
+from lejepa_jax.tasks.joint_embedding import Modality, joint_embedding_task
+from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.training.task import Batch, Task
 from pointcloud_jax.augment.views import PointViews, PointViewSpec, make_point_views
 from pointcloud_jax.data import loading as data
 from pointcloud_jax.render import render_clouds
 from pointcloud_jax.spectra.degrees import degree_spectrum
-from pointcloud_jax.tasks.cloud_classification import check_float32
-from pointcloud_jax.tasks.supervised import PROTOCOL_NAMES, see
+from pointcloud_jax.tasks.supervised import PROTOCOL_NAMES, apply_protocol, check_float32
 
 # The descriptor that a learned one has to beat: 9 degrees, 31 radii.
 _MAX_DEGREE, _RADII = 8, np.linspace(0, 12, 31)
@@ -37,7 +37,7 @@ class CloudPretrainingConfig(ObjectiveConfig):
         stored_points: Points kept of each cloud.
         normals: Whether the encoder gets normals.
         eval_points: Points of the clouds that the probes see.
-        eval_rotations: How clouds are turned for the probes, "none", "axis" or "so3": probes are
+        eval_rotations: How clouds are rotated for the probes, "none", "axis" or "so3": probes are
             fitted under the first and scored under each.
 
     Raises:
@@ -65,11 +65,7 @@ class CloudPretrainingConfig(ObjectiveConfig):
             check_choice("eval_rotations", rotation, tuple(PROTOCOL_NAMES))
         if not self.eval_rotations:
             raise ValueError("eval_rotations must name at least one rotation, got none")
-        num_views = sum(spec.count for spec in self.views)
-        if self.num_global > num_views:
-            raise ValueError(
-                f"num_global must be between 1 and {num_views} views, got {self.num_global}"
-            )
+        self.check_views(sum(spec.count for spec in self.views))
 
     def load(
         self,
@@ -124,16 +120,16 @@ def cloud_pretraining(
     dtype: DTypeLike = jnp.float32,
     axis_name: AxisName | None = None,
 ) -> Task:
-    """Make the task of LeJEPA pretraining on clouds; see `joint_embedding`.
+    """Make the task of LeJEPA pretraining on clouds; see `joint_embedding_task`.
 
-    With views that are rotated anyhow a plain encoder has to learn what an invariant one is made
-    with. The probes are also scored on clouds that are turned in ways the labeled ones were not;
+    With views under any rotation a plain encoder has to learn what an invariant one is built with.
+    The probes are also scored on clouds that are rotated in ways the labeled ones were not;
     they have to beat the degree-resolved spectrum of the raw points, which is invariant by itself.
 
     Args:
         config: What to pretrain.
-        dtype: Must be float32, as for `classification`.
-        axis_name: Mapped axis over which batches are spread; None where the compiler spreads them.
+        dtype: Must be float32, as for `classification_task`.
+        axis_name: Mapped axis over which batches are sharded; None where the compiler shards them.
 
     Returns:
         The task. Batches are those of `CloudSource`.
@@ -160,15 +156,16 @@ def cloud_pretraining(
         normals, exists = batch.get("normals"), batch.get("exists")
         return make_point_views(keys, batch["points"], config.views, normals=normals, mask=exists)
 
-    def seen(rotation: str) -> Callable[[Batch], PointViews]:
+    def eval_inputs(rotation: str) -> Callable[[Batch], PointViews]:
         spec = PointViewSpec(1, config.eval_points, up=config.views[0].up)
 
-        def turned(batch: Batch) -> PointViews:
-            # One draw for all: what is seen of a cloud depends on its index alone.
-            shown, _ = see(jax.random.key(0), batch, jnp.int32(0), spec, rotation)
-            return jax.tree.map(lambda x: x[0], shown)
+        def rotated(batch: Batch) -> PointViews:
+            # One draw for all: the rotation of a cloud depends on its index alone.
+            key, draw = jax.random.key(0), jnp.int32(0)
+            views, _ = apply_protocol(key, batch, draw, spec, rotation)
+            return jax.tree.map(lambda x: x[0], views)
 
-        return turned
+        return rotated
 
     def spectrum(batch: Batch) -> jax.Array:
         mask = batch.get("exists")
@@ -181,7 +178,9 @@ def cloud_pretraining(
 
     modality = Modality(
         views=views,
-        seen={PROTOCOL_NAMES[rotation]: seen(rotation) for rotation in config.eval_rotations},
+        eval_inputs={
+            PROTOCOL_NAMES[rotation]: eval_inputs(rotation) for rotation in config.eval_rotations
+        },
         raw=spectrum,
         raw_name="degree spectrum",
         pictures=pictures,
@@ -191,4 +190,4 @@ def cloud_pretraining(
         del dtype
         return CloudEncoder(config.encoder(**options), normals=config.normals)
 
-    return joint_embedding(config, modality, encoder, dtype=dtype, axis_name=axis_name)
+    return joint_embedding_task(config, modality, encoder, dtype=dtype, axis_name=axis_name)

@@ -1,25 +1,24 @@
-"""What supervised tasks on clouds share: networks side by side, views to train on, protocols.
+"""What supervised tasks on clouds share: views to train on, protocols of rotation, the loss.
 
-Several networks may be trained at once. They see the same batches and share nothing else: the loss
-is the sum of theirs, and AdamW treats each parameter by itself, so each ends as it would alone.
+Several networks may be trained at once, see `lejepa_jax.training.network.network_ensemble`.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jax import lax
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.checks import check_positive
 from lejepa_jax.data.splits import Splits
-from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.training.task import Batch, Variables
+from lejepa_jax.report.metric import Metric
+from lejepa_jax.statistics.reductions import AxisName, global_mean
+from lejepa_jax.training.task import Batch
 from pointcloud_jax.augment.views import PointViews, PointViewSpec, make_point_views
 from pointcloud_jax.data import loading as data
 from pointcloud_jax.geometry import rotations
@@ -109,64 +108,6 @@ class SupervisedConfig:
         return splits._replace(train=train, test=test)
 
 
-class Networks(NamedTuple):
-    """Networks side by side as pure functions.
-
-    Attributes:
-        init: Makes the variables of all of them from a key. Their state is `{"encoders": ...,
-            "heads": ...}`, each by name, since a step changes the two one after the other.
-        merge: Makes the network of a name from `(name, params, state)`.
-        changed: Gives the entry `part` of the state, of networks by name after a forward pass.
-        names: Their names.
-    """
-
-    init: Callable[[PRNGKeyArray], Variables]
-    merge: Callable[[str, Any, Any], Any]
-    changed: Callable[[Mapping[str, Any], str], dict[str, Any]]
-    names: tuple[str, ...]
-
-
-def side_by_side(makes: Mapping[str, Callable[[nnx.Rngs], Any]]) -> Networks:
-    """Hold networks with an `encoder` as pure functions.
-
-    Args:
-        makes: Makes each from its random numbers.
-
-    Returns:
-        The functions.
-    """
-
-    def split(module: Any):
-        graph, params, state = nnx.split(module, nnx.Param, ...)
-        return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(state)
-
-    graphs = {
-        name: split(nnx.eval_shape(lambda make=make: make(nnx.Rngs(0))))[0]
-        for name, make in makes.items()
-    }
-
-    def parts(state: dict[str, Any], part: str) -> dict[str, Any]:
-        return {key: v for key, v in state.items() if (key == "encoder") == (part == "encoders")}
-
-    def init(key: PRNGKeyArray) -> Variables:
-        made = {name: split(make(nnx.Rngs(key))) for name, make in makes.items()}
-        state = {
-            part: {name: parts(one[2], part) for name, one in made.items()}
-            for part in ("encoders", "heads")
-        }
-        return Variables({name: one[1] for name, one in made.items()}, state)
-
-    def merge(name: str, params: Any, state: Any) -> Any:
-        whole = {**state["encoders"][name], **state["heads"][name]}
-        # Without the copy, BatchNorm would write into arrays of an outer trace.
-        return nnx.merge(graphs[name], params[name], whole, copy=True)
-
-    def changed(networks: Mapping[str, Any], part: str) -> dict[str, Any]:
-        return {part: {name: parts(split(n)[2], part) for name, n in networks.items()}}
-
-    return Networks(init, merge, changed, tuple(makes))
-
-
 def training_view(
     keys: Key[Array, " b"], batch: Batch, spec: PointViewSpec
 ) -> tuple[PointViews, dict[str, Any]]:
@@ -207,39 +148,39 @@ def _arguments(views: PointViews, *, sure: bool = False) -> dict[str, Any]:
     }
 
 
-def see(
+def apply_protocol(
     key: PRNGKeyArray, batch: Batch, draw: Array, spec: PointViewSpec, rotation: str
 ) -> tuple[PointViews, dict[str, Any]]:
-    """Show held-out clouds under a protocol: turn them, then take views.
+    """Rotate held-out clouds as a protocol says, then take views of them.
 
     Args:
         key: Key of the evaluation; draws are folded into it for the rotations alone, so that each
-            shows the same points.
+            has the same points.
         batch: As for `training_view`.
         draw: Number of the rotation.
-        spec: Views to take of the turned clouds, without a rotation of their own.
+        spec: Views to take of the rotated clouds, without a rotation of their own.
         rotation: "none", "axis" or "so3".
 
-    Returns:
+    Rematrices:
         The views, and the same as arguments of an encoder, views times clouds in one axis.
     """
-    views_key, turn_key = jax.random.split(key)
-    turned = dict(batch)
+    views_key, rotation_key = jax.random.split(key)
+    rotated = dict(batch)
     if rotation != "none":
-        keys = example_keys(jax.random.fold_in(turn_key, draw), batch["index"])
+        keys = example_keys(jax.random.fold_in(rotation_key, draw), batch["index"])
         if rotation == "axis":
             up = jnp.array(spec.up)
-            turns = jax.vmap(lambda key: rotations.random_rotation_about(key, up))(keys)
+            matrices = jax.vmap(lambda key: rotations.random_rotation_about(key, up))(keys)
         else:
-            turns = jax.vmap(rotations.random_rotation)(keys)
+            matrices = jax.vmap(rotations.random_rotation)(keys)
         for name in ("points", "normals"):
             if name in batch:
-                turned[name] = rotations.rotate(batch[name], turns)
+                rotated[name] = rotations.rotate(batch[name], matrices)
     (views,) = make_point_views(
         example_keys(views_key, batch["index"]),
-        turned["points"],
+        rotated["points"],
         (dataclasses.replace(spec, rotation="none"),),
-        normals=turned.get("normals"),
+        normals=rotated.get("normals"),
         mask=batch.get("exists"),
     )
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), views)
@@ -263,35 +204,55 @@ def protocols(config: SupervisedConfig) -> dict[str, tuple[str, int]]:
     return {f"{train}/{PROTOCOL_NAMES[test]}": (test, number) for test, number in draws.items()}
 
 
-def global_mean(
-    values: Float[Array, "..."], weights: Float[Array, "..."], axis_name: AxisName | None
-) -> Float[Array, ""]:
-    """Average over all devices: the sum of the values over the sum of the weights.
+def summed_loss(
+    scores: Mapping[str, tuple[Float[Array, "..."], Float[Array, "..."]]],
+    *,
+    mask: Bool[Array, "..."],
+    axis_name: AxisName | None = None,
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """Sum the mean losses of networks, and say how often each is right.
 
     Args:
-        values: What to average.
-        weights: Of the same shape, 1 for what counts and 0 for what does not.
-        axis_name: Mapped axis over which the batch is spread.
+        scores: Loss and whether it is right (1 or 0) of each example or point, by network.
+        mask: True for what counts.
+        axis_name: Mapped axis over which the batch is sharded.
 
     Returns:
-        The mean, 0 without any weight.
+        The loss, and metrics: `accuracy`, or with several networks `accuracy_NAME` and `loss_NAME`.
 
     Examples:
-        >>> print(global_mean(jnp.array([1.0, 5.0]), jnp.array([1.0, 0.0]), None))
-        1.0
+        >>> both = jnp.array([1.0, 3.0]), jnp.array([1.0, 0.0])
+        >>> loss, metrics = summed_loss({"one": both}, mask=jnp.array([True, True]))
+        >>> float(loss), float(metrics["accuracy"])
+        (2.0, 0.5)
     """
-    sums = jnp.stack([jnp.where(weights > 0, values, 0).sum(), weights.sum()])
-    if axis_name is not None:
-        sums = lax.psum(sums, axis_name)
-    return sums[0] / jnp.maximum(sums[1], 1)
+    total, metrics = jnp.float32(0), {}
+    for name, (loss, right) in scores.items():
+        value = global_mean(loss, mask=mask, axis_name=axis_name)
+        total = total + value
+        own = {"accuracy": global_mean(right, mask=mask, axis_name=axis_name)}
+        if len(scores) > 1:
+            own = {f"accuracy_{name}": own["accuracy"], f"loss_{name}": value}
+        metrics |= own
+    return total, metrics
 
 
-def named(
-    metrics: Mapping[str, Mapping[str, jax.Array]], names: Sequence[str]
-) -> dict[str, jax.Array]:
-    """Flatten metrics by network: their own names if there is one, with its name if more."""
+def accuracy_metrics(names: Sequence[str]) -> dict[str, Metric]:
+    """Say how the metrics of `summed_loss` are shown."""
     if len(names) == 1:
-        return dict(metrics[names[0]])
-    return {
-        f"{metric}_{n}": value for n, values in metrics.items() for metric, value in values.items()
-    }
+        return {"accuracy": Metric("Accuracy", "of the batch", progress=True)}
+    found = {f"accuracy_{n}": Metric(f"Accuracy, {n}", "of the batch") for n in names}
+    return found | {f"loss_{n}": Metric(f"Loss, {n}") for n in names}
+
+
+def check_float32(dtype: DTypeLike) -> None:
+    """Require float32.
+
+    Raises:
+        ValueError: For another type.
+    """
+    if jnp.dtype(dtype) != jnp.float32:
+        raise ValueError(
+            f"precision must be float32 for networks on clouds, got {jnp.dtype(dtype)}: in fewer "
+            "digits none is invariant"
+        )

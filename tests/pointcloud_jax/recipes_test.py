@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import train
+from lejepa_jax.training.network import merge_states
 from recipes import recipes
 
 RECIPES = {
@@ -41,7 +42,7 @@ def test_a_step_fits_together(name, tmp_path):
     recipe = dataclasses.replace(recipe, data=f"npz:{tmp_path / 'tiny.npz'}", global_batch_size=4)
     splits = train.load_data(recipe)
     task = recipe.task.build(splits)
-    optimizer = train.make_optimizer(recipe)
+    optimizer = train.make_optimizer(recipe, task.kinds)
     key = jax.random.key(0)
     state = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimizer), key)
     batch = {k: jax.numpy.asarray(v) for k, v in splits.train.gather(np.arange(4)).items()}
@@ -53,5 +54,5 @@ def test_a_step_fits_together(name, tmp_path):
     (loss, (heads, metrics)), encoders = jax.eval_shape(step, state.variables)
     assert loss.shape == ()
     assert metrics
-    after = {**state.variables.state, **encoders, **heads}
+    after = merge_states(state.variables.state, encoders, heads)
     assert jax.tree.structure(after) == jax.tree.structure(state.variables.state)

@@ -107,25 +107,30 @@ def test_a_cluster_that_is_not_there_gets_one_line(tmp_path, capsys):
     assert message.count("\n") == 1
 
 
-# --- divided parameters ---------------------------------------------------------------------------
+# --- sharded parameters ---------------------------------------------------------------------------
 
 
-def test_divided_parameters_give_the_same_curve(reference_curve, tmp_path, monkeypatch):
-    monkeypatch.setattr(sharding, "RULES", ((r"/kernel$", 64), ("", None)))
+def test_sharded_parameters_give_the_same_curve(reference_curve, tmp_path, monkeypatch):
+    monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", {"weight": 64, "other": None})
     flags = ("--devices", "8", "--mesh", "data=2,fsdp=4")
     assert run(tmp_path, *flags) == 0
     assert_same_curve(tmp_path, reference_curve)
 
 
-def test_large_kernels_and_their_moments_are_divided_and_nothing_else():
+def test_large_kernels_and_their_moments_are_sharded_and_nothing_else():
     mesh = sharding.make_mesh({"data": 2, "fsdp": 4}, jax.devices())
     recipe = tiny_run.RECIPE
-    optimizer = train.make_optimizer(recipe)
+    kinds = {"block": {"kernel": "weight", "bias": "other"}}
+    kinds |= {"table": "other", "small": {"kernel": "weight"}}
+    optimizer = train.make_optimizer(recipe, kinds)
     params = {"block": {"kernel": np.zeros((3, 128, 256)), "bias": np.zeros(2**15)}}
     params["table"] = np.zeros((200, 384))
     params["small"] = {"kernel": np.zeros((16, 16))}
-    tree = jax.eval_shape(lambda: {"params": params, "moments": optimizer.init(params)})
-    places = jax.tree_util.tree_leaves_with_path(sharding.shardings(tree, mesh))
+    params = jax.tree.map(jax.numpy.asarray, params)
+    where = sharding.parameter_shardings(params, kinds, mesh)
+    moments = jax.eval_shape(optimizer.init, params)
+    moments = sharding.optimizer_shardings(optimizer, moments, where)
+    places = jax.tree_util.tree_leaves_with_path({"params": where, "moments": moments})
     divided = {jax.tree_util.keystr(p): s.spec for p, s in places if not s.is_fully_replicated}
     assert len(divided) == 3  # the kernel, its mean and its square
     assert all("['block']['kernel']" in path for path in divided)
@@ -134,13 +139,14 @@ def test_large_kernels_and_their_moments_are_divided_and_nothing_else():
 
 @pytest.mark.parametrize("mesh", ["data=8", "data=2,fsdp=4"])
 def test_parameters_cross_once_there_and_once_back_and_no_activations_at_all(mesh, monkeypatch):
-    monkeypatch.setattr(sharding, "RULES", ((r"/kernel$", 64), ("", None)))
+    monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", {"weight": 64, "other": None})
     recipe = dataclasses.replace(tiny_run.RECIPE, mesh=mesh)
     devices, splits = train.choose_devices(recipe), train.load_data(recipe)
     task = recipe.task.build(splits, axis_name=train.axis_name_of(recipe))
-    optimizer, key = train.make_optimizer(recipe), jax.random.key(0)
+    optimizer, key = train.make_optimizer(recipe, task.kinds), jax.random.key(0)
     like = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimizer), key)
-    step = train.spread_step(recipe, devices, task, optimizer, key, like).step
+    parallel = train.parallelize(recipe, devices, task, optimizer, key, like)
+    step = parallel.step
     hlo = step.lower(like, splits.train.gather(np.arange(64))).compile().as_text()
     found = collections.Counter()
     for line in hlo.splitlines():
@@ -151,7 +157,7 @@ def test_parameters_cross_once_there_and_once_back_and_no_activations_at_all(mes
         (leaf.size, place.is_fully_replicated)
         for leaf, place in zip(
             jax.tree.leaves(like.variables.params),
-            jax.tree.leaves(sharding.shardings(like, devices).variables.params),
+            jax.tree.leaves(parallel.shardings.variables.params),
             strict=True,
         )
     ]
@@ -188,7 +194,7 @@ def test_a_run_goes_on_with_other_devices_strategy_and_mesh(
     tmp_path,
     monkeypatch,
 ):
-    monkeypatch.setattr(sharding, "RULES", ((r"/kernel$", 64), ("", None)))
+    monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", {"weight": 64, "other": None})
 
     def flags(devices, strategy, mesh):
         chosen = ["--devices", devices, "--strategy", strategy]
@@ -201,7 +207,7 @@ def test_a_run_goes_on_with_other_devices_strategy_and_mesh(
     assert run(tmp_path, *flags(*first)) == 0
     monkeypatch.undo()
     monkeypatch.setattr(train, "recipes", tiny_run.recipes)
-    monkeypatch.setattr(sharding, "RULES", ((r"/kernel$", 64), ("", None)))
+    monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", {"weight": 64, "other": None})
     assert rows(tmp_path)[-1]["step"] == 10
     assert run(tmp_path, *flags(*second)) == 0
     assert_same_curve(tmp_path, reference_curve)

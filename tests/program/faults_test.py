@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 import train
+from lejepa_jax.training.optimizer import learning_rates
 from lejepa_jax.training.runs import list_runs, read_run
 from tests.program import tiny_run
-from tests.program.helpers import launch, losses, rows, run, start, wait_for_steps
+from tests.program.helpers import launch, losses, modified, rows, run, start, wait_for_steps
 
 # --- damaged checkpoints --------------------------------------------------------------------------
 
@@ -123,12 +124,12 @@ def test_if_no_checkpoint_can_be_read_nothing_is_touched(stopped_run, tmp_path, 
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     for step in (5, 10, 12):
         flip_a_bit(tmp_path / "checkpoints" / str(step))
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    before = modified(tmp_path)
     assert run(tmp_path) == 2
     message = capsys.readouterr().err
     assert "can be read (step 12: state/" in message
     assert message.count("\n") == 1
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert modified(tmp_path) == before
 
 
 # --- disks ----------------------------------------------------------------------------------------
@@ -241,7 +242,13 @@ def test_one_bad_gradient_is_skipped_and_counted(tmp_path, monkeypatch, capsys):
     counts = {row["step"]: row["skipped_steps"] for row in rows(tmp_path)}
     assert counts[6] == 0
     assert counts[7] == counts[20] == 1
-    assert np.isfinite([row["loss"] for row in rows(tmp_path)]).all()
+    # The row of a skipped step has no losses: those of another step would be lies.
+    assert [row["step"] for row in rows(tmp_path) if "loss" not in row] == [7]
+    assert np.isfinite([row["loss"] for row in rows(tmp_path) if "loss" in row]).all()
+    # Of 19 updates the last one had the rate of the 18 before it, not that of its step.
+    recipe = train.recipes()["digits"][1]
+    used = float(learning_rates(recipe)(18))
+    assert rows(tmp_path)[-1]["learning_rate"] == pytest.approx(used, rel=1e-6)
 
 
 # --- flags ----------------------------------------------------------------------------------------
@@ -254,7 +261,7 @@ FLAGS = st.dictionaries(
         [
             *("--steps", "--global-batch-size", "--devices", "--microbatch", "--learning-rate"),
             *("--warmup-steps", "--weight-decay", "--seed", "--log-every", "--checkpoint-every"),
-            *("--average-decay", "--clip-norm", "--max-bad-records", "--task.num-global"),
+            *("--ema-decay", "--clip-norm", "--max-bad-records", "--task.num-global"),
             *("--task.num-slices", "--task.trade-off", "--task.embedding-features", "--mesh"),
             *("--task.projector-layers", "--task.eval-size", "--strategy", "--holdout", "--data"),
         ]

@@ -63,3 +63,9 @@ def rows(workdir):
 def losses(workdir):
     """Read the losses of all steps."""
     return [[row[name] for name in ("step", *LOSSES)] for row in rows(workdir)]
+
+
+def modified(workdir):
+    """When each file of a run was last written; the lock is no part of it."""
+    files = (path for path in workdir.rglob("*") if path.name != ".lock")
+    return {path: path.stat().st_mtime_ns for path in files if path != workdir}

@@ -22,9 +22,21 @@ import pytest
 
 import train
 from lejepa_jax.nn import ViT
-from recipes import describe, recipes
+from lejepa_jax.training.network import Variables
+from lejepa_jax.training.optimizer import learning_rates
+from lejepa_jax.training.recipe import describe
+from lejepa_jax.training.step import make_gradient, make_step
+from recipes import recipes
 from tests.program import tiny_run
-from tests.program.helpers import losses, rows, run, run_to_the_end, start, wait_for_steps
+from tests.program.helpers import (
+    losses,
+    modified,
+    rows,
+    run,
+    run_to_the_end,
+    start,
+    wait_for_steps,
+)
 
 # --- one curve, however it is run -----------------------------------------------------------------
 
@@ -89,7 +101,7 @@ def test_sigterm_saves_and_says_how_to_resume(undisturbed, tmp_path):
 def test_the_newest_three_and_the_best_checkpoint_are_kept(tmp_path):
     checkpoints = train.Checkpoints(tmp_path)
     for step, loss in enumerate([5.0, 4.0, 1.0, 3.0, 2.0, 6.0, 7.0]):
-        weights = train.Variables({"w": jax.numpy.full(2, float(step))}, {})
+        weights = Variables({"w": jax.numpy.full(2, float(step))}, {})
         state = train.TrainState(jax.numpy.int32(step), weights, (), None)
         checkpoints.save(step, state._asdict(), {"next_index": step}, {}, loss=loss)
     checkpoints.close()
@@ -105,18 +117,44 @@ def test_a_checkpoint_is_rated_by_the_mean_loss_since_the_one_before(tmp_path):
 
 def test_another_configuration_does_not_touch_the_run(reference_run, tmp_path, capsys):
     shutil.copytree(reference_run, tmp_path, dirs_exist_ok=True)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    before = modified(tmp_path)
     assert run(tmp_path, "--learning-rate", "0.5") == 2
     message = capsys.readouterr().err
     assert "learning_rate was 0.001, is 0.5" in message
     assert message.count("\n") == 1
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert modified(tmp_path) == before
     # with --force it goes on
     assert run(tmp_path, "--steps", "22", "--learning-rate", "0.5", "--force") == 0
     assert rows(tmp_path)[-1]["step"] == 22
     # what changes the log or the evaluation alone is no other configuration
-    flags = ("--learning-rate", "0.5", "--log-every", "5", "--task.eval-batch", "50")
+    flags = ("--learning-rate", "0.5", "--log-every", "5", "--task.eval-batch-size", "50")
     assert run(tmp_path, "--steps", "22", *flags) == 0
+
+
+def test_a_run_gets_more_steps_at_the_last_rate_and_as_if_it_always_had_them(
+    reference_run, tmp_path, capsys
+):
+    shutil.copytree(reference_run, tmp_path, dirs_exist_ok=True)
+    assert run(tmp_path, "--steps", "24") == 0
+    assert "resuming at step 20" in capsys.readouterr().out
+    rates = [row["learning_rate"] for row in rows(tmp_path)]
+    assert len(rates) == 24
+    # The schedule ends at a thousandth of the peak, and stays there.
+    np.testing.assert_allclose(rates[20:], 1e-6, rtol=1e-5)
+    before = modified(tmp_path / "checkpoints")
+    assert run(tmp_path, "--steps", "24") == 0
+    assert modified(tmp_path / "checkpoints") == before
+    # Fewer steps would be another run.
+    assert run(tmp_path, "--steps", "10") == 2
+    assert "steps was 24, is 10" in capsys.readouterr().err
+
+
+def test_a_run_too_short_for_its_warm_up_warms_up_for_a_tenth_and_says_so(tmp_path, capsys):
+    assert run(tmp_path, "--steps", "10", "--warmup-steps", "50") == 0
+    assert "10 steps, 1 of them warm-up" in capsys.readouterr().out
+    rates = [row["learning_rate"] for row in rows(tmp_path)]
+    assert rates[0] == 0
+    assert max(rates) == rates[1] == pytest.approx(1e-3)
 
 
 # --- what can go wrong ----------------------------------------------------------------------------
@@ -131,7 +169,7 @@ def test_losses_that_are_no_numbers_stop_the_run_and_overwrite_nothing(tmp_path,
     assert "is skipped: loss is" in captured.out
     found = re.search(
         r"loss is (nan|inf); .*no finite gradient in \d+ of \d+ arrays \(encoder/.* at step (\d+), "
-        r"the last of 3 steps without a finite gradient; last finite metrics: (\{.*\})",
+        r"the last of 3 steps without a finite gradient and update; last finite metrics: (\{.*\})",
         captured.err,
     )
     assert found, captured.err
@@ -139,7 +177,7 @@ def test_losses_that_are_no_numbers_stop_the_run_and_overwrite_nothing(tmp_path,
     assert last["step"] == int(found.group(2)) - 3
     newest = train.Checkpoints(tmp_path).newest()
     assert newest is None or newest < int(found.group(2))
-    assert all(np.isfinite(row["loss"]) for row in rows(tmp_path))
+    assert all(np.isfinite(row["loss"]) for row in rows(tmp_path) if "loss" in row)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +198,6 @@ def test_losses_that_are_no_numbers_stop_the_run_and_overwrite_nothing(tmp_path,
         ),
         (["digits", "--microbatch", "24"], "microbatch must divide the 8 examples of a device"),
         (["digits", "--steps", "0"], "steps must be at least 1, got 0"),
-        (["digits", "--warmup-steps", "20"], "warmup_steps must be below steps = 20, got 20"),
         (["digits", "--task.num-slices", "0"], "num_slices must be positive, got 0"),
         (["digits", "--task.trade-off", "2"], "trade_off must be between 0 and 1"),
         (["digits", "--strategy", "magic"], "invalid choice 'magic' for argument '--strategy'"),
@@ -195,7 +232,7 @@ def test_an_empty_class_and_an_unreadable_image_get_one_line(tmp_path, monkeypat
 
 
 def test_a_run_ends_with_results_a_table_and_a_report(tmp_path, capsys):
-    assert run(tmp_path, "--evaluate", "--average-decay", "0.9") == 0
+    assert run(tmp_path, "--evaluate", "--ema-decay", "0.9") == 0
     output = capsys.readouterr().out
     assert "1-shot" in output
     assert str(tmp_path / "report.html") in output.replace("\n", "")
@@ -210,7 +247,7 @@ def test_a_run_ends_with_results_a_table_and_a_report(tmp_path, capsys):
     assert "<img" in page
     assert "http" not in re.sub(r"data:image/[^\"]*|xmlns=\"[^\"]*\"", "", page)
     told = json.loads((tmp_path / "run.json").read_text())
-    assert told["config"]["average_decay"] == 0.9
+    assert told["config"]["ema_decay"] == 0.9
     assert list((tmp_path / "tensorboard").glob("events.*"))
 
 
@@ -272,10 +309,10 @@ def test_the_step_of_every_recipe_fits_together(name, tmp_path):
     recipe = dataclasses.replace(recipe, data=f"npz:{tmp_path / 'tiny.npz'}", global_batch_size=8)
     splits = train.load_data(recipe)
     task = recipe.task.build(splits, dtype=jax.numpy.bfloat16, axis_name=None)
-    optimizer = train.make_optimizer(recipe)
+    optimizer = train.make_optimizer(recipe, task.kinds)
     key = jax.random.key(0)
     state = jax.eval_shape(functools.partial(train.initial_state, recipe, task, optimizer), key)
-    step = train.make_step(recipe, optimizer, train.make_gradient(recipe, task, key))
+    step = make_step(recipe, optimizer, make_gradient(recipe, task, key))
     batch = splits.train.gather(np.arange(8))
     after, metrics = jax.eval_shape(step, state, batch)
     assert jax.tree.structure(after) == jax.tree.structure(state)
@@ -305,7 +342,8 @@ def test_sgd_adds_decay_to_the_gradient_of_kernels_and_then_momentum():
     recipe = dataclasses.replace(
         tiny_run.RECIPE, optimizer="sgd", learning_rate=0.5, weight_decay=0.1, momentum=0.8
     )
-    optimizer = train.make_optimizer(recipe)
+    kinds = {"layer": {"kernel": "weight", "bias": "other"}}
+    optimizer = train.make_optimizer(recipe, kinds)
     params = {"layer": {"kernel": jax.numpy.full(2, 3.0), "bias": jax.numpy.full(2, 4.0)}}
     state, gradient = optimizer.init(params), jax.tree.map(jax.numpy.ones_like, params)
     expected = {"kernel": 3.0, "bias": 4.0}
@@ -315,7 +353,7 @@ def test_sgd_adds_decay_to_the_gradient_of_kernels_and_then_momentum():
         params = optax.apply_updates(params, updates)
         for name, decay in {"kernel": 0.1, "bias": 0.0}.items():
             moved[name] = 0.8 * moved[name] + 1 + decay * expected[name]
-            expected[name] -= float(train.learning_rates(recipe)(step)) * moved[name]
+            expected[name] -= float(learning_rates(recipe)(step)) * moved[name]
             np.testing.assert_allclose(params["layer"][name], expected[name], rtol=1e-6)
 
 
@@ -335,8 +373,8 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch_in_less_memory():
     ends, bytes_ = [], []
     for parts in (1, 4):
         like = jax.eval_shape(lambda: state)
-        spread = train.spread_step(recipe, mesh, built, optimizer, key, like, parts)
-        compiled = jax.jit(spread.step.__wrapped__).lower(state, batch).compile()
+        parallel = train.parallelize(recipe, mesh, built, optimizer, key, like, parts)
+        compiled = jax.jit(parallel.step.__wrapped__).lower(state, batch).compile()
         ends.append(compiled(state, batch))
         bytes_.append(compiled.memory_analysis().temp_size_in_bytes)
     (whole, metrics), (parted, parted_metrics) = ends
@@ -356,9 +394,10 @@ def test_a_collapse_is_reported_once(tmp_path, capsys):
     assert "--task.trade-off" in warning
 
 
-def test_only_kernels_decay():
+def test_only_weights_decay():
     recipe = dataclasses.replace(tiny_run.RECIPE, learning_rate=1.0, warmup_steps=0)
-    optimizer = train.make_optimizer(recipe)
+    kinds = {"block": {"kernel": "weight", "bias": "other"}, "position_table": "other"}
+    optimizer = train.make_optimizer(recipe, kinds)
     params = {"block": {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}}
     params["position_table"] = np.ones((3, 2), np.float32)
     params = jax.tree.map(jax.numpy.asarray, params)

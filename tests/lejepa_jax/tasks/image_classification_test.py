@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
+from lejepa_jax.augment.mixing import mix_pairs
 from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.data.arrays import from_arrays
 from lejepa_jax.data.splits import Splits
+from lejepa_jax.evaluation.results import run_evaluators
 from lejepa_jax.nn.vision_transformer import ViT
-from lejepa_jax.tasks.image_classification import (
-    ClassificationConfig,
-    cross_entropy,
-    mix_pairs,
-    soft_targets,
-)
+from lejepa_jax.objectives.supervised import cross_entropy, soft_targets
+from lejepa_jax.report.tables import results_table
+from lejepa_jax.tasks.image_classification import ClassificationConfig
 from lejepa_jax.tasks.image_pretraining import PretrainingConfig
 
 CONFIG = ClassificationConfig(
@@ -187,17 +186,16 @@ def test_bright_and_dark_are_learned_and_tested_at_two_sizes_with_and_without_we
     params = untrained.params
     for _ in range(20):
         params = step(params)
-    found = task.evaluate(
-        jax.random.key(2), untrained._replace(params=params), untrained, data, lambda batch: batch
-    )
-    accuracy = found.results["accuracy"]
+    both = {"encoder": untrained._replace(params=params), "untrained": untrained}
+    found = run_evaluators(task.evaluators, jax.random.key(2), both, data, lambda batch: batch)
+    accuracy = found.scores["accuracy"]
     assert list(accuracy) == ["encoder", "encoder, 12 px", "encoder, 12 px, weighted", "untrained"]
     assert accuracy["encoder"] == accuracy["encoder, 12 px"] == 1
     assert accuracy["untrained"] == 0.5
-    losses = found.results["diagnostics"]["loss"]
+    losses = found.diagnostics["loss"]
     np.testing.assert_allclose(losses["untrained"], np.log(2), rtol=1e-5)
     assert losses["encoder, 12 px"] != losses["encoder, 12 px, weighted"]
-    assert found.table.row_count == 4
+    assert results_table(found).row_count == 4
 
 
 @pytest.mark.parametrize(

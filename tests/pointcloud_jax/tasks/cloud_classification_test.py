@@ -10,14 +10,14 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from lejepa_jax.evaluation.results import run_evaluators
+from lejepa_jax.report.page import write_report
+from lejepa_jax.training.network import merge_states
 from pointcloud_jax.augment.views import PointViewSpec
 from pointcloud_jax.nn.dgcnn import DGCNN, VNDGCNN
 from pointcloud_jax.tasks import supervised
-from pointcloud_jax.tasks.cloud_classification import (
-    ClassificationConfig,
-    classification,
-    confusion_matrix,
-)
+from pointcloud_jax.tasks.cloud_classification import ClassificationConfig, classification_task
+from pointcloud_jax.tasks.scores import confusion_matrix
 
 CONFIG = ClassificationConfig(
     networks={
@@ -64,7 +64,7 @@ def initial(task):
 def whole_loss(task, params, state, key, batch):
     outputs, encoders = task.encode(params, state, key, batch)
     value, (heads, metrics) = task.loss(params, state, key, outputs, batch)
-    return value, ({**encoders, **heads}, metrics)
+    return value, (merge_states(state, encoders, heads), metrics)
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +143,11 @@ def test_an_invariant_network_scores_alike_under_every_protocol(
         "pointcloud_jax.tasks.cloud_classification._DAMAGE", {"lost": ("dropout", (0.0, 0.5))}
     )
     config = dataclasses.replace(CONFIG, robustness=True, votes=2)
-    task = classification(config, num_classes=2)
+    task = classification_task(config, num_classes=2)
     place = lambda batch: {k: jnp.asarray(v) for k, v in batch.items()}  # noqa: E731
-    evaluation = task.evaluate(jax.random.key(3), trained[0], initial, splits, place)
-    results = evaluation.results
+    both = {"encoder": trained[0], "untrained": initial}
+    found = run_evaluators(task.evaluators, jax.random.key(3), both, splits, place)
+    results = found.as_json()
     change = results["diagnostics"]
     assert {"z/I", "z/z", "z/SO(3)", "z/SO(3)_std"} <= set(results)
     for protocol in ("z/z", "z/SO(3)"):
@@ -163,8 +164,10 @@ def test_an_invariant_network_scores_alike_under_every_protocol(
     curves = results["robustness"]
     assert set(curves) == {"lost"}
     assert curves["lost"]["vectors"][0.0] == results["z/SO(3)"]["vectors"]
-    page = evaluation.write_report(tmp_path / "report.html", "Rods", {"a": 1}, [])
-    text = page.read_text()
+    path = tmp_path / "report.html"
+    config, metrics = {"a": 1}, task.metrics
+    write_report(path, title="Rods", config=config, rows=[], metrics=metrics, results=found)
+    text = path.read_text()
     assert all(wanted in text for wanted in ("plain", "<h2>Confusion</h2>", "<h2>Robustness</h2>"))
 
 
@@ -181,7 +184,7 @@ def test_confusion_counts_every_pair():
 def test_rotations_of_held_out_clouds_depend_on_seed_draw_and_index_alone():
     points = np.random.default_rng(0).normal(size=(3, 8, 3)).astype(np.float32)
     batch = {"points": jnp.asarray(points), "index": jnp.arange(3)}
-    show = jax.jit(supervised.see, static_argnames=("spec", "rotation"))
+    show = jax.jit(supervised.apply_protocol, static_argnames=("spec", "rotation"))
     spec = PointViewSpec(1, 8, up=(0.0, 1.0, 0.0))
 
     def seen(batch, draw, rotation, seed=0):
@@ -215,4 +218,4 @@ def test_bad_configurations_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIG, **change)
     with pytest.raises(ValueError, match="precision must be float32"):
-        classification(CONFIG, num_classes=2, dtype=jnp.bfloat16)
+        classification_task(CONFIG, num_classes=2, dtype=jnp.bfloat16)

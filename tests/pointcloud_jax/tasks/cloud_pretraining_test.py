@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lejepa_jax.evaluation.results import run_evaluators
 from pointcloud_jax.augment.views import PointViewSpec
 from pointcloud_jax.nn.dgcnn import DGCNN, VNDGCNN
 from pointcloud_jax.tasks.cloud_pretraining import CloudPretrainingConfig
@@ -26,7 +27,7 @@ CONFIG = CloudPretrainingConfig(
     stored_points=16,
     eval_points=12,
     eval_batch_size=8,
-    neighbors=3,
+    knn_k=3,
 )
 
 
@@ -73,7 +74,9 @@ def test_probes_tell_how_clouds_were_turned_and_an_invariant_encoder_does_not_mi
     task = CONFIG.build(splits)
     variables = task.init(jax.random.key(0))
     place = lambda batch: {k: jnp.asarray(v) for k, v in batch.items()}  # noqa: E731
-    results = task.evaluate(jax.random.key(3), variables, variables, splits, place).results
+    both = {"encoder": variables, "untrained": variables}
+    found = run_evaluators(task.evaluators, jax.random.key(3), both, splits, place)
+    results = found.as_json()
     sources = set(results["knn"])
     assert {"encoder", "encoder, SO(3)", "untrained", "degree spectrum"} <= sources
     assert results["knn"]["encoder"] == results["knn"]["encoder, SO(3)"]

@@ -8,9 +8,13 @@ import numpy as np
 import optax
 import pytest
 
+from lejepa_jax.evaluation.results import run_evaluators
+from lejepa_jax.report.page import write_report
+from lejepa_jax.training.network import merge_states
 from pointcloud_jax.augment.views import PointViewSpec
 from pointcloud_jax.nn.dgcnn import VNDGCNN
-from pointcloud_jax.tasks.cloud_segmentation import SegmentationConfig, call_parts, part_iou
+from pointcloud_jax.tasks.cloud_segmentation import SegmentationConfig
+from pointcloud_jax.tasks.scores import call_parts, part_iou
 
 CONFIG = SegmentationConfig(
     networks={"vectors": functools.partial(VNDGCNN, (4,), embedding=4, k=4)},
@@ -53,15 +57,15 @@ def test_parts_are_learned_and_do_not_change_when_the_cloud_turns(splits, tmp_pa
     def whole_loss(params, state, key):
         outputs, encoders = task.encode(params, state, key, batch)
         value, (heads, metrics) = task.loss(params, state, key, outputs, batch)
-        return value, ({**encoders, **heads}, metrics)
+        return value, (merge_states(state, encoders, heads), metrics)
 
     @jax.jit
     def step(variables, moments, key):
-        (value, (state, metrics)), slope = jax.value_and_grad(whole_loss, has_aux=True)(
+        (value, (state, metrics)), gradient = jax.value_and_grad(whole_loss, has_aux=True)(
             *variables, key
         )
         with jax.numpy_dtype_promotion("standard"):
-            updates, moments = optimizer.update(slope, moments)
+            updates, moments = optimizer.update(gradient, moments)
         variables = type(variables)(optax.apply_updates(variables.params, updates), state)
         return variables, moments, {"loss": value, **metrics}
 
@@ -74,13 +78,16 @@ def test_parts_are_learned_and_do_not_change_when_the_cloud_turns(splits, tmp_pa
     assert row["loss"] < 0.3 * history[0]["loss"]
 
     place = lambda batch: {k: jnp.asarray(v) for k, v in batch.items()}  # noqa: E731
-    evaluation = task.evaluate(jax.random.key(3), variables, initial, splits, place)
-    results = evaluation.results
+    both = {"encoder": variables, "untrained": initial}
+    found = run_evaluators(task.evaluators, jax.random.key(3), both, splits, place)
+    results = found.as_json()
     for measure in ("instance mIoU", "class mIoU", "points"):
         upright, turned = (results[f"z/{p}, {measure}"]["vectors"] for p in ("I", "SO(3)"))
         assert upright == turned > 0.8
     assert results["diagnostics"]["vectors"]["change, z/SO(3)"] < 1e-4
-    page = evaluation.write_report(tmp_path / "r.html", "Balls", {}, []).read_text()
+    path = tmp_path / "r.html"
+    write_report(path, title="Balls", config={}, rows=[], metrics=task.metrics, results=found)
+    page = path.read_text()
     assert "mIoU" in page
     assert "<h2>Parts</h2>" in page
 

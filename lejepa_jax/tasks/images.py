@@ -1,0 +1,117 @@
+"""What tasks on images share: how images are stored, shown to an encoder, and loaded."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import jax
+from jaxtyping import Array, Float
+
+from lejepa_jax.augment.specs import ViewSpec
+from lejepa_jax.augment.views import eval_view
+from lejepa_jax.checks import check_positive
+from lejepa_jax.data.loading import load
+from lejepa_jax.data.splits import Splits
+from lejepa_jax.evaluation.features import ShardBatch, fetch
+from lejepa_jax.nn.encoder import HasPatches
+from lejepa_jax.training.network import Network, Variables
+from lejepa_jax.training.task import Batch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageConfig:
+    """What a task has to know of images and of the encoder that sees them.
+
+    Attributes:
+        image_size: Side at which images are stored and put on the devices, in pixels.
+        encoder: Makes an encoder from `in_channels`, `dtype`, `axis_name` and `rngs`.
+        encoding: Handed to the encoder as `position`: a name of `rope_jax.ENCODINGS`, alone or
+            called with options. None leaves the encoder's own.
+        eval_size: Side of the images in evaluation, in pixels.
+        eval_crop: Part of the shorter side that is seen in evaluation.
+        eval_batch_size: Images at a time in evaluation.
+
+    Raises:
+        ValueError: For a value out of range.
+    """
+
+    evaluation_only: ClassVar[frozenset[str]] = frozenset(
+        {"eval_size", "eval_crop", "eval_batch_size"}
+    )
+
+    image_size: int
+    encoder: Callable[..., Any]
+    encoding: str | None = None
+    eval_size: int = 32
+    eval_crop: float = 1.0
+    eval_batch_size: int = 500
+
+    def __post_init__(self):
+        for name in ("image_size", "eval_size", "eval_batch_size"):
+            check_positive(name, getattr(self, name))
+        if not 0 < self.eval_crop <= 1:
+            raise ValueError(f"eval_crop must be above 0 and at most 1, got {self.eval_crop}")
+
+    def load(
+        self,
+        name: str,
+        *,
+        data_dir: str | None = None,
+        holdout: Literal["test", "validation"] = "test",
+        max_bad_records: int = 0,
+    ) -> Splits:
+        """Load images; see `lejepa_jax.data.load`."""
+        return load(
+            name,
+            image_size=self.image_size,
+            data_dir=data_dir,
+            holdout=holdout,
+            max_bad_records=max_bad_records,
+        )
+
+    def make_encoder(self, **options: Any) -> Any:
+        """Make the encoder, with the position encoding of this configuration if there is one."""
+        position = {} if self.encoding is None else {"position": self.encoding}
+        return self.encoder(**options, **position)
+
+    def eval_inputs(
+        self, batch: Batch, like: ViewSpec, size: int | None = None
+    ) -> Float[Array, "b s s c"]:
+        """Make what an encoder sees of a batch in evaluation, normalized as a view is."""
+        return eval_view(
+            batch["image"],
+            self.eval_size if size is None else size,
+            mean=like.mean,
+            std=like.std,
+            aspect=batch["aspect"],
+            crop=self.eval_crop,
+        )
+
+
+def patch_maps(
+    net: Network,
+    eval_inputs: Callable[[Batch], Any],
+    variables: Variables,
+    examples: Any,
+    shard_batch: ShardBatch,
+) -> Any:
+    """Compute the patch features of a few examples, if the encoder has any; in every process.
+
+    Args:
+        net: A network with an `encoder`.
+        eval_inputs: What the encoder sees of a batch.
+        variables: Of the network.
+        examples: A batch, as `Source.gather` gives it.
+        shard_batch: Puts it on the devices.
+
+    Returns:
+        Features (b, gh, gw, d) on the host, or None.
+    """
+    if not isinstance(net.merge(*variables).encoder, HasPatches):
+        return None
+
+    @jax.jit
+    def patches(variables: Variables, batch: Batch) -> Array:
+        return net.merge(*variables).encoder.patch_features(eval_inputs(batch))
+
+    return fetch(patches(variables, shard_batch(examples)))

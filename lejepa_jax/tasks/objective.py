@@ -1,0 +1,79 @@
+"""The options of LeJEPA pretraining, whatever the encoder looks at."""
+
+import dataclasses
+from typing import ClassVar
+
+from lejepa_jax.checks import check_choice, check_positive
+from lejepa_jax.objectives.directions import directions_by_name
+from lejepa_jax.objectives.lejepa import Weighting, check_trade_off
+from lejepa_jax.objectives.prediction import Target
+from lejepa_jax.statistics.names import statistic_by_name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """What LeJEPA pretraining has to know of any kind of data.
+
+    Attributes:
+        num_global: How many of all views are global.
+        embedding_features: Width of the embedding, the output of the projector.
+        hidden_features: Width of its hidden layers.
+        projector_layers: Number of its linear layers; 0 regularizes the features themselves.
+        trade_off: Weight of SIGReg.
+        weighting: How the two terms are weighted, see `lejepa_loss`.
+        target: What the views are predicted to be, see `prediction_loss`.
+        statistic: Statistic of SIGReg, by name: `epps_pulley`, alone or called with options, such
+            as `epps_pulley(t_max=5, num_knots=41)`; `paper_epps_pulley` is that of Algorithm 1.
+        directions: How directions are drawn, by name: `unit` (independent),
+            `orthogonal` or `sobol`.
+        num_slices: Directions of SIGReg, fresh at every step.
+        pool_views: Test all views as one sample.
+        eval_batch_size: Examples at a time in evaluation.
+        knn_k: Neighbors that vote in the k-NN probe.
+        max_probe_examples: Training examples that probes are fitted to, of every class its share;
+            None for all.
+
+    Raises:
+        ValueError: For a value out of range, or an unknown name.
+    """
+
+    evaluation_only: ClassVar[frozenset[str]] = frozenset(
+        {"eval_batch_size", "knn_k", "max_probe_examples"}
+    )
+
+    num_global: int
+    embedding_features: int = 64
+    hidden_features: int = 512
+    projector_layers: int = 3
+    trade_off: float = 0.05
+    weighting: Weighting = "convex"
+    target: Target = "global"
+    statistic: str = "epps_pulley"
+    directions: str = "unit"
+    num_slices: int = 1024
+    pool_views: bool = False
+    eval_batch_size: int = 500
+    knn_k: int = 20
+    max_probe_examples: int | None = 50_000
+
+    def __post_init__(self):
+        check_choice("target", self.target, ("global", "all", "pairwise"))
+        check_trade_off(self.trade_off, self.weighting)
+        for name in ("num_global", "embedding_features", "hidden_features", "num_slices"):
+            check_positive(name, getattr(self, name))
+        for name in ("eval_batch_size", "knn_k"):
+            check_positive(name, getattr(self, name))
+        if self.max_probe_examples is not None:
+            check_positive("max_probe_examples", self.max_probe_examples)
+        if self.projector_layers < 0:
+            raise ValueError(f"projector_layers must not be negative, got {self.projector_layers}")
+        # Unknown names are refused now, before anything is loaded.
+        statistic_by_name(self.statistic)
+        directions_by_name(self.directions)
+
+    def check_views(self, num_views: int) -> None:
+        """Require no more global views than views."""
+        if self.num_global > num_views:
+            raise ValueError(
+                f"num_global must be between 1 and {num_views} views, got {self.num_global}"
+            )

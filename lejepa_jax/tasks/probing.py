@@ -1,0 +1,167 @@
+"""What a pretrained encoder is worth: probes of its features, and how round its embeddings are."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from lejepa_jax.data.source import Source
+from lejepa_jax.data.splits import Splits
+from lejepa_jax.diagnostics.spectrum import feature_std, rankme
+from lejepa_jax.evaluation.features import ShardBatch, map_examples, stratified_subset
+from lejepa_jax.evaluation.suite import probe_suite
+from lejepa_jax.evaluation.results import Evaluator, Results, by_score
+from lejepa_jax.objectives.directions import unit_directions
+from lejepa_jax.objectives.slicing import slice_statistics
+from lejepa_jax.report.embedding import embedding_pictures
+from lejepa_jax.report.examples import examples_of_classes
+from lejepa_jax.statistics.normality import Statistic
+from lejepa_jax.tasks.images import patch_maps
+from lejepa_jax.tasks.objective import ObjectiveConfig
+from lejepa_jax.training.network import Network, Variables
+from lejepa_jax.training.task import Batch
+
+if TYPE_CHECKING:
+    from lejepa_jax.tasks.joint_embedding import Modality
+
+# The report shows a sample of the held-out examples, and patches of a few.
+_MAX_SHOWN, _MAX_PATCHED = 2000, 8
+
+
+class Embedded(NamedTuple):
+    """A data set as the networks see it, one row an example, on the host."""
+
+    features: np.ndarray
+    embeddings: np.ndarray
+    raw: np.ndarray
+    labels: np.ndarray
+    index: np.ndarray
+
+
+def probe_evaluator(
+    config: ObjectiveConfig,
+    modality: "Modality",
+    embed: Callable[[Variables, Any], tuple[Array, Array]],
+    net: Network,
+    *,
+    statistic: Statistic,
+    null_mean: float | None,
+) -> Evaluator:
+    """Make the evaluator of LeJEPA pretraining.
+
+    Features of the training part fit the probes, those of the held-out part are scored, for every
+    set of variables and for the raw data. Without labels only the embeddings are measured.
+
+    Args:
+        config: Sizes of the evaluation.
+        modality: What kind of data.
+        embed: Maps variables and the inputs of the encoder to features and embeddings.
+        net: The network whose `encoder` may have patch features, which the report shows.
+        statistic: Statistic of SIGReg.
+        null_mean: Its mean on exact normal samples, if it is known.
+
+    Returns:
+        The evaluator.
+    """
+    raw = jax.jit(modality.raw)
+    passes = {
+        condition: jax.jit(lambda variables, batch, view=view: embed(variables, view(batch)))
+        for condition, view in modality.eval_inputs.items()
+    }
+    first = next(iter(passes))
+
+    def run(variables: Variables, source: Source, shard_batch: ShardBatch, condition: str):
+        def both(batch: Batch):
+            features, embeddings = passes[condition](variables, batch)
+            return features, embeddings, raw(batch)
+
+        found = map_examples(both, source, shard_batch, batch_size=config.eval_batch_size)
+        features, embeddings, rows = found.outputs
+        return Embedded(features, embeddings, rows, found.label, found.index)
+
+    def evaluate(
+        key: PRNGKeyArray,
+        variables: Mapping[str, Variables],
+        splits: Splits,
+        shard_batch: ShardBatch,
+        /,
+    ) -> Results:
+        probe_key, slice_key, report_key = jax.random.split(key, 3)
+        test = {name: run(v, splits.test, shard_batch, first) for name, v in variables.items()}
+        suites = {}
+        if splits.train.num_classes > 1:
+            source = splits.train
+            chosen = stratified_subset(source.labels, len(source), config.max_probe_examples)
+            if len(chosen) < len(source):
+                source = source.subset(chosen)
+            train = {name: run(v, source, shard_batch, first) for name, v in variables.items()}
+
+            def probe(fitted: np.ndarray, labels: np.ndarray, scored: np.ndarray, true: np.ndarray):
+                known, asked = labels >= 0, true >= 0
+                sets = fitted[known], labels[known], scored[asked], true[asked]
+                classes = splits.train.num_classes
+                return probe_suite(probe_key, *sets, num_classes=classes, k=config.knn_k)
+
+            for condition in passes:
+                for name, own in variables.items():
+                    scored, title = test[name], name
+                    if condition != first:
+                        scored = run(own, splits.test, shard_batch, condition)
+                        title = f"{name}, {condition}"
+                    fitted = train[name]
+                    suites[title] = probe(
+                        fitted.features, fitted.labels, scored.features, scored.labels
+                    )
+            fitted, scored = train["encoder"], test["encoder"]
+            suites[modality.raw_name] = probe(fitted.raw, fitted.labels, scored.raw, scored.labels)
+        diagnostics: dict[str, Any] = {
+            name: roundness(slice_key, found.embeddings, statistic) for name, found in test.items()
+        }
+        diagnostics["sigreg_null"] = null_mean
+        after = test["encoder"]
+        # Evenly from the whole set, which may be sorted by class.
+        number = len(after.labels)
+        shown = np.linspace(0, number - 1, min(number, _MAX_SHOWN)).astype(int)
+        labels = after.labels[shown] if suites else None
+        few = examples_of_classes(labels, len(shown), _MAX_PATCHED)
+        maps = patch_maps(
+            net,
+            modality.eval_inputs[first],
+            variables["encoder"],
+            splits.test.gather(after.index[shown[few]]),
+            shard_batch,
+        )
+        clouds = {"before": test["untrained"]} if "untrained" in test else {}
+        pictures = embedding_pictures(
+            report_key,
+            embeddings={n: e.embeddings[shown] for n, e in (clouds | {"after": after}).items()},
+            features=after.features[shown],
+            labels=labels,
+            images=modality.pictures(splits.test, after.index[shown]),
+            class_names=splits.class_names,
+            patch_features=maps,
+            patch_index=few,
+            statistic=statistic,
+            null_mean=null_mean,
+        )
+        return Results(by_score(suites), diagnostics, {}, pictures)
+
+    return evaluate
+
+
+def roundness(key: PRNGKeyArray, embeddings: np.ndarray, statistic: Statistic) -> dict[str, float]:
+    """Measure how far held-out embeddings are from N(0, I)."""
+    cloud = jnp.asarray(embeddings)
+    directions = unit_directions(key, cloud.shape[-1], 1024)
+    slices = slice_statistics(cloud, directions, statistic=statistic)
+    std = feature_std(cloud)
+    return {
+        "rankme": float(rankme(cloud)),
+        "sigreg": float(slices.mean()),
+        "sigreg_worst_slice": float(slices.max()),
+        "std_smallest": float(std.min()),
+        "std_largest": float(std.max()),
+    }

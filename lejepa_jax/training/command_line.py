@@ -1,0 +1,103 @@
+"""The command line: a recipe by name or by path, and flags that change it."""
+
+import contextlib
+import difflib
+import io
+import itertools
+import re
+from collections.abc import Mapping
+
+from lejepa_jax.training.errors import UsageError
+from lejepa_jax.training.recipe import Recipe, read_recipe
+
+# Flags that people know from elsewhere, and what they are here.
+ALIASES = {
+    "--batch-size": "--global-batch-size",
+    "--global-batch": "--global-batch-size",
+    "--lr": "--learning-rate",
+    "--average-decay": "--ema-decay",
+    "--optimiser": "--optimizer",
+    "--task.eval-batch": "--task.eval-batch-size",
+    "--task.neighbours": "--task.knn-k",
+}
+
+
+def parse(
+    arguments: list[str],
+    recipes: Mapping[str, tuple[str, Recipe]],
+    *,
+    default: str,
+    prog: str = "train.py",
+) -> tuple[str, Recipe]:
+    """Read the recipe and its flags.
+
+    Args:
+        arguments: What was typed: a recipe, or a path of one, then flags.
+        recipes: Docstring and configuration of every recipe, by name.
+        default: The recipe where none is named.
+        prog: Name of the program.
+
+    Returns:
+        The name of the recipe, and the recipe.
+
+    Raises:
+        UsageError: One line about what is wrong.
+    """
+    import tyro
+
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        arguments = [default, *arguments]
+    name, found = arguments[0], dict(recipes)
+    if name.endswith(".py"):
+        try:
+            own = read_recipe(name)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        name = re.sub(r"\W+", "-", name.removesuffix(".py").rsplit("/", 1)[-1])
+        found = {name: own}
+        arguments = [name, *arguments[1:]]
+    if not name.startswith("-") and name not in found:
+        near = difflib.get_close_matches(name, found, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(
+            f"unknown recipe {name!r}{meant}; there are {', '.join(found)} (a path ./mine.py is a "
+            "recipe, too; ls lists runs)"
+        )
+    flags = [_flag(argument) for argument in arguments]
+    boxed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(boxed):
+            recipe = tyro.extras.overridable_config_cli(
+                found,
+                args=flags,
+                prog=prog,
+                description="Train a recipe, on any number of devices. The same command resumes "
+                f"a run that was stopped. Without a recipe: {default}. `python {prog} ls "
+                "[FOLDER]` lists the runs below a folder, `show WORKDIR` tells all of one.",
+            )
+    except SystemExit as exit_:
+        if exit_.code == 0:
+            raise
+        raise UsageError(unboxed(boxed.getvalue())) from None
+    return name, recipe
+
+
+def _flag(argument: str) -> str:
+    flag, equals, value = argument.partition("=")
+    return ALIASES.get(flag, flag) + equals + value
+
+
+def unboxed(message: str) -> str:
+    """Take the text out of the box that the command line parser draws: a log wants a line.
+
+    Args:
+        message: What the parser printed.
+
+    Returns:
+        Its text in one line.
+    """
+    lines = [line.strip(" │╭╮╰╯─") for line in message.splitlines()]
+    lines = [line for line in lines if line.strip("-")]
+    # The first line is the title of the box, the last ones point to the help.
+    text = " ".join(itertools.takewhile(lambda line: not line.startswith("For full"), lines[1:]))
+    return re.sub(r"^Error parsing \S+: ", "", text) or message.strip()

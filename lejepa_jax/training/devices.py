@@ -1,0 +1,205 @@
+"""The devices and processes of a run: found, laid out, and of one mind."""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from lejepa_jax.training.errors import UsageError
+from lejepa_jax.training.recipe import Recipe
+from lejepa_jax.training.sharding import make_mesh, parse_mesh
+
+# Longest message that processes send each other.
+_MESSAGE_BYTES = 1000
+
+
+def cache_compiled_programs() -> None:
+    """Compile each step once a machine, not once a run."""
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
+        base = os.environ.get("XDG_CACHE_HOME")
+        with contextlib.suppress(RuntimeError):  # no home folder: then nothing is kept
+            cache = (Path(base) if base else Path.home() / ".cache") / "lejepa-jax"
+            jax.config.update("jax_compilation_cache_dir", str(cache))
+
+
+def initialize_distributed(recipe: Recipe) -> None:
+    """Find the other processes of the run, if there are to be any.
+
+    Args:
+        recipe: The run.
+
+    Raises:
+        UsageError: If they cannot be found.
+    """
+    if recipe.devices is not None and "host_platform_device_count" not in os.environ.get(
+        "XLA_FLAGS", ""
+    ):
+        # On a CPU, make as many devices as were asked for; nowhere else does this mean anything.
+        with contextlib.suppress(RuntimeError):  # the devices are there already
+            share = recipe.devices // (recipe.num_processes or 1)
+            jax.config.update("jax_num_cpu_devices", max(share, 1))
+    if not recipe.distributed:
+        return
+    if recipe.process_id == 0 and recipe.coordinator is not None:
+        _check_port(recipe.coordinator_bind_address or recipe.coordinator)
+    try:
+        jax.distributed.initialize(
+            recipe.coordinator,
+            recipe.num_processes,
+            recipe.process_id,
+            coordinator_bind_address=recipe.coordinator_bind_address,
+            heartbeat_timeout_seconds=recipe.heartbeat_seconds,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(
+            "distributed needs a cluster that JAX knows, or --coordinator HOST:PORT, "
+            f"--num-processes and --process-id: {' '.join(str(error).split())}"
+        ) from None
+
+
+def _check_port(address: str) -> None:
+    """Require a free port: JAX would end with a segmentation fault."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        raise UsageError(f"coordinator must read HOST:PORT, got {address!r}")
+    try:
+        with socket.create_server((host.strip("[]"), int(port))):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"coordinator {address} cannot be listened on: {error.strerror or error}"
+        ) from None
+
+
+def choose_devices(recipe: Recipe) -> jax.sharding.Mesh:
+    """Make the mesh of the devices of all processes.
+
+    Args:
+        recipe: The run.
+
+    Returns:
+        The mesh.
+
+    Raises:
+        UsageError: If the devices, the mesh, the strategy and the batch do not go together.
+    """
+    available = jax.devices()
+    sizes = None if recipe.mesh is None else parse_mesh(recipe.mesh)
+    wanted = recipe.devices or (math.prod(sizes.values()) if sizes else len(available))
+    sizes = sizes or {"data": wanted, "fsdp": 1}
+    if math.prod(sizes.values()) != wanted:
+        raise UsageError(f"mesh must have {wanted} devices, got {recipe.mesh}")
+    if wanted > len(available):
+        raise UsageError(f"devices must be at most {len(available)} here, got {wanted}")
+    if jax.process_count() > 1 and wanted != len(available):
+        raise UsageError(
+            f"devices must be all {len(available)} of the {jax.process_count()} processes, "
+            f"got {wanted}"
+        )
+    if jax.process_count() > 1 and recipe.strategy == "pmap":
+        raise UsageError(
+            f"strategy pmap is for one process, got {jax.process_count()}: use shard_map or jit"
+        )
+    if sizes["fsdp"] > 1 and recipe.strategy != "shard_map":
+        raise UsageError(f"mesh with fsdp needs --strategy shard_map, got {recipe.strategy}")
+    if recipe.global_batch_size % wanted:
+        raise UsageError(
+            f"global_batch_size must be divisible by the {wanted} devices, "
+            f"got {recipe.global_batch_size}"
+        )
+    return make_mesh(sizes, available[:wanted])
+
+
+def count_microbatches(recipe: Recipe, mesh: jax.sharding.Mesh) -> int:
+    """Return in how many parts a device encodes its share of a batch.
+
+    Args:
+        recipe: The run.
+        mesh: The devices.
+
+    Returns:
+        The number of parts.
+
+    Raises:
+        UsageError: If micro-batches do not divide the share of a device.
+    """
+    share = recipe.global_batch_size // mesh.size
+    part = recipe.microbatch or share
+    if share % part:
+        raise UsageError(
+            f"microbatch must divide the {share} examples of a device, got {recipe.microbatch}"
+        )
+    return share // part
+
+
+@contextlib.contextmanager
+def agree_on_errors() -> Iterator[None]:
+    """Let all processes know what went wrong in any of them, before they wait for each other.
+
+    Every process enters and leaves it at the same point; with one process it does nothing.
+
+    Raises:
+        UsageError: In every process, if a `ValueError` or `OSError` was raised in one of them.
+    """
+    if jax.process_count() == 1:
+        yield
+        return
+    error = ""
+    try:
+        yield
+    except (ValueError, OSError) as raised:
+        error = str(raised) or type(raised).__name__
+    said = error.encode()[:_MESSAGE_BYTES]
+    row = np.zeros(_MESSAGE_BYTES, np.uint8)
+    row[: len(said)] = np.frombuffer(said, np.uint8)
+    for number, other in enumerate(np.asarray(multihost_utils.process_allgather(row))):
+        text = other.tobytes().rstrip(b"\0").decode(errors="replace")
+        if text:
+            where = "" if number == jax.process_index() else f"process {number}: "
+            raise UsageError(where + text)
+
+
+def check_same_configuration(config: dict[str, Any]) -> None:
+    """Require that all processes were given the same configuration.
+
+    Args:
+        config: The configuration, without what differs from process to process.
+
+    Raises:
+        UsageError: In every process, naming those that differ from the first.
+    """
+    if jax.process_count() == 1:
+        return
+    text = json.dumps(config, sort_keys=True).encode()
+    digest = np.frombuffer(hashlib.sha256(text).digest(), np.uint8)
+    rows = np.asarray(multihost_utils.process_allgather(digest))
+    others = [str(number) for number, row in enumerate(rows) if (row != rows[0]).any()]
+    if others:
+        raise UsageError(
+            f"all processes need the same flags and data, and process {', '.join(others)} has "
+            "others than process 0"
+        )
+
+
+def peak_device_bytes() -> dict[str, float]:
+    """Return the most memory a device has had in use, where devices say."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    peak = stats.get("peak_bytes_in_use")
+    return {} if peak is None else {"device_bytes": float(peak)}
+
+
+def describe_devices(mesh: jax.sharding.Mesh) -> str:
+    """Say in a few words what a run computes on."""
+    count = jax.process_count()
+    processes = f" of {count} processes" if count > 1 else ""
+    kind = mesh.devices.flat[0].device_kind
+    return f"{mesh.size} {kind} device{'s' * (mesh.size > 1)}{processes}"

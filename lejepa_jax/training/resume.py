@@ -1,0 +1,67 @@
+"""Going on with a run: what may differ, and what happens to its schedule."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from lejepa_jax.training.compatibility import upgrade_config
+from lejepa_jax.training.errors import UsageError
+from lejepa_jax.training.recipe import Recipe, defaults, describe
+from lejepa_jax.training.runs import differences
+
+# What may differ when a run is resumed: it changes where and how, not what is computed. More steps
+# than before are handled by `continue_schedule`.
+RESUMABLE_FIELDS = frozenset(
+    {"workdir", "data_dir", "devices", "mesh", "strategy"}
+    | {"distributed", "coordinator", "coordinator_bind_address", "num_processes", "process_id"}
+    | {"heartbeat_seconds", "log_every", "checkpoint_every", "evaluate", "profile", "force"}
+    | {"debug", "max_bad_records", "max_skipped_steps"}
+)
+
+
+def continue_schedule(recipe: Recipe, old: dict[str, Any] | None) -> Recipe:
+    """Keep the learning rates of a run that gets more steps: it goes on at the last one.
+
+    Args:
+        recipe: The run as it is asked for.
+        old: Configuration of its newest checkpoint, if there is one.
+
+    Returns:
+        The recipe, whose `decay_steps` are those of the run if it had fewer steps before.
+    """
+    before = None if old is None else upgrade_config(old)
+    if before is None or recipe.decay_steps is not None or recipe.steps < before["steps"]:
+        return recipe
+    decay_steps = before.get("decay_steps")
+    if recipe.steps > before["steps"] and decay_steps is None:
+        decay_steps = before["steps"]
+    return dataclasses.replace(recipe, decay_steps=decay_steps)
+
+
+def check_resumable(recipe: Recipe, workdir: Path, old: dict[str, Any] | None) -> None:
+    """Refuse to go on with a run of another configuration, unless forced to.
+
+    Args:
+        recipe: The run as it is asked for.
+        workdir: Its folder.
+        old: Configuration of its newest checkpoint, if there is one.
+
+    Raises:
+        UsageError: One line that names every difference.
+    """
+    if old is None or recipe.force:
+        return
+    before = upgrade_config(old)
+    resumable = RESUMABLE_FIELDS | {
+        f"task.{field}" for field in getattr(recipe.task, "evaluation_only", ())
+    }
+    if recipe.steps > before["steps"]:
+        resumable |= {"steps", "decay_steps"}
+    now, usual = describe(recipe), defaults(recipe)
+    before = {**usual, **before, "task": {**usual.get("task", {}), **before["task"]}}
+    found = list(differences(before, now, set(resumable)))
+    if found:
+        raise UsageError(
+            f"{workdir} holds a run with another configuration ({'; '.join(found)}); "
+            "choose another --workdir, or --force to go on with this one"
+        )
