@@ -7,13 +7,13 @@
     python -m benchmarks.clouds options --table                     # of what was measured so far
 
 FOLDER holds `shapes69.npz` (69 classes) and, for `parts`, `psb_parts.npz`; the arrays are those of
-`npz:PATH` in `pointcloud_jax.data.loading.load`. Each run appends a line to a file of results, and those
+`npz:PATH` in `pointcloud_jax.data.load`. Each run appends a line to a file of results, and those
 that are there are not run again: a run that was stopped goes on, and a table can be made at any
 time. All networks have the same budget, schedule and batches; `options` shares its file, and the
 runs that both name, with `classification`.
 
-Training turns clouds about the third axis (z) or anyhow (SO(3)); each network is tested turned both
-ways, twice. The collections of the shapes disagree about which axis is up.
+Training rotates clouds about the third axis (z) or in any way (SO(3)); each network is tested under
+both, twice. The collections of the shapes disagree about which axis is up.
 """
 
 import argparse
