@@ -166,6 +166,7 @@ def _source(
         part_names=sets.part_names if parts else (),
         part_class=sets.part_class if parts else None,
         bad_records=ledger.records(),
+        version=sets.version,
     )
 
 

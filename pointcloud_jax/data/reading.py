@@ -1,7 +1,9 @@
 """What a reader of clouds is: a function that is asked for a data set and gives arrays by split."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -89,6 +91,7 @@ class CloudSets(NamedTuple):
         part_names: One name a part.
         part_class: The class that each part belongs to.
         ignored: Features and arrays that were found and are not used.
+        version: What identifies the data on any machine, such as checksums of the files.
     """
 
     splits: Mapping[str, dict[str, np.ndarray]]
@@ -97,10 +100,26 @@ class CloudSets(NamedTuple):
     part_names: tuple[str, ...] = ()
     part_class: np.ndarray | None = None
     ignored: tuple[str, ...] = ()
+    version: str = ""
 
 
 CloudReader = Callable[[CloudRequest], CloudSets]
 """Gives the splits of the data set that it is asked for, or a `ValueError` of one line."""
+
+
+def version_of_files(files: Iterable[Path]) -> str:
+    """Identify files by their names and sizes.
+
+    Args:
+        files: The files.
+
+    Returns:
+        A short text.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files:
+        digest.update(f"{file.name} {file.stat().st_size}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def refuse_argument(request: CloudRequest) -> None:

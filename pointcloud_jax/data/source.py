@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int32
+from jaxtyping import Bool, Float, Int, Int32, Int64
 
 from lejepa_jax.data.records import BadRecord
-from lejepa_jax.data.source import Batch, Source
+from lejepa_jax.data.source import Batch, Origin, Source
 
 
 class CloudSource(Source):
@@ -25,6 +25,7 @@ class CloudSource(Source):
         part_names: One name a part.
         part_class: The class that each part belongs to.
         bad_records: Clouds that were left out, and why.
+        version: What identifies the data, by which a resumed run finds that they have changed.
 
     Raises:
         ValueError: If there are no clouds, or shapes, labels, parts and names do not fit together.
@@ -36,6 +37,8 @@ class CloudSource(Source):
     """
 
     labels: Int32[np.ndarray, " n"]
+    origin: Origin
+    records: Int64[np.ndarray, " n"]
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class CloudSource(Source):
         part_names: Sequence[str] = (),
         part_class: Int[np.ndarray, " q"] | None = None,
         bad_records: Sequence[BadRecord] = (),
+        version: str = "",
     ):
         if points.ndim != 3 or points.shape[-1] != 3 or not points.size:
             raise ValueError(f"points must be (clouds, points, 3), none empty, got {points.shape}")
@@ -77,6 +81,8 @@ class CloudSource(Source):
         self.class_names, self.part_names = tuple(class_names), tuple(part_names)
         self.part_class = None if part_class is None else part_class.astype(np.int32)
         self._bad_records = tuple(bad_records)
+        self.records = np.arange(len(self.labels))
+        self.origin = Origin(lambda i: f"cloud {i}", version=version)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -109,7 +115,7 @@ class CloudSource(Source):
     def subset(self, indices: Int[np.ndarray, " b"]) -> "CloudSource":
         """Return a source of only the clouds at `indices`, in that order."""
         arrays = {name: array[indices] for name, array in self._arrays.items()}
-        return CloudSource(
+        kept = CloudSource(
             arrays.pop("points"),
             arrays.pop("label"),
             self.class_names,
@@ -118,6 +124,8 @@ class CloudSource(Source):
             part_class=self.part_class,
             bad_records=self._bad_records,
         )
+        kept.origin, kept.records = self.origin, self.records[indices]
+        return kept
 
 
 def join(first: CloudSource, second: CloudSource) -> CloudSource:
@@ -146,6 +154,7 @@ def join(first: CloudSource, second: CloudSource) -> CloudSource:
         part_names=first.part_names,
         part_class=first.part_class,
         bad_records=first.bad_records,
+        version=first.origin.version,
     )
 
 

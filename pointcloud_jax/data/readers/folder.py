@@ -15,7 +15,7 @@ from pointcloud_jax.data.formats.las import read_las
 from pointcloud_jax.data.formats.ply import read_ply
 from pointcloud_jax.data.formats.text import read_columns, read_obj
 from pointcloud_jax.data.points import choose_points
-from pointcloud_jax.data.reading import CloudRequest, CloudSets
+from pointcloud_jax.data.reading import CloudRequest, CloudSets, version_of_files
 
 #: Readers of one file by how its name ends. Each is given the path and the bytes it may take, of
 #: which a file that is not compressed never takes more than eight times its size.
@@ -61,7 +61,12 @@ def read_folder(request: CloudRequest) -> CloudSets:
             if arrays.pop("normals", None) is not None:
                 ignored.add("normals, which not all files have")
     found = [f"folder {name}" for name in listed.ignored] + sorted(ignored)
-    return CloudSets(splits, listed.train.class_names, str(path), ignored=tuple(found))
+    listings = [part for part in listed[:3] if part is not None]
+    files = [Path(file) for listing in listings for file in listing.paths]
+    version = version_of_files(file for file in files if file.is_file())
+    return CloudSets(
+        splits, listed.train.class_names, str(path), ignored=tuple(found), version=version
+    )
 
 
 def _read_split(

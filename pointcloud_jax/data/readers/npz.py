@@ -41,7 +41,7 @@ def read_npz(request: CloudRequest) -> CloudSets:
     file = Path(request.argument).expanduser()
     if not file.is_file():
         raise ValueError(f"{file} is not a file")
-    found, ignored = _members(file, request.budget)
+    found, ignored, version = _members(file, request.budget)
     if "points" not in found:
         raise ValueError(f"{file} must hold an array points, got {', '.join(ignored) or 'nothing'}")
     arrays = _arrays(found, file, request.num_points)
@@ -69,16 +69,20 @@ def read_npz(request: CloudRequest) -> CloudSets:
             if rows.any()
         }
     ignored = tuple(f"array {name}" for name in ignored)
-    return CloudSets(splits, tuple(class_names), file.name, part_names, part_class, ignored)
+    return CloudSets(
+        splits, tuple(class_names), file.name, part_names, part_class, ignored, version
+    )
 
 
-def _members(file: Path, budget: MemoryBudget) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Arrays by what they are for, and the names of those that are for nothing."""
+def _members(
+    file: Path, budget: MemoryBudget
+) -> tuple[dict[str, np.ndarray], tuple[str, ...], str]:
+    """Arrays by what they are for, the names of others, and checksums of the first."""
     try:
         with zipfile.ZipFile(file) as archive:
-            sizes = {m.filename.removesuffix(".npy"): m.file_size for m in archive.infolist()}
+            members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
         plain: dict[str, str] = {}
-        for key in sizes:
+        for key in members:
             name = re.sub(r"\d+$", "", key.lower())
             if name in plain:
                 raise ValueError(f"{plain[name]} and {key} both mean {name}")
@@ -89,12 +93,13 @@ def _members(file: Path, budget: MemoryBudget) -> tuple[dict[str, np.ndarray], t
         }
         taken = {use: key for use, key in wanted.items() if key is not None}
         # What the archive says they unpack to; more than that is never read from it.
-        budget.take(sum(sizes[key] for key in taken.values()), file.name)
-        with np.load(file, allow_pickle=False) as members:
-            found = {use: members[key] for use, key in taken.items()}
+        budget.take(sum(members[key].file_size for key in taken.values()), file.name)
+        with np.load(file, allow_pickle=False) as opened:
+            found = {use: opened[key] for use, key in taken.items()}
     except Exception as error:  # damaged and hostile archives raise errors of all kinds
         raise ValueError(f"{file} is not an .npz of clouds: {error}") from error
-    return found, tuple(sorted(set(sizes) - set(taken.values())))
+    version = " ".join(f"{use}:{members[key].CRC:08x}" for use, key in taken.items())
+    return found, tuple(sorted(set(members) - set(taken.values()))), version
 
 
 def _arrays(found: Mapping[str, Any], file: Path, num_points: int) -> dict[str, np.ndarray]:

@@ -55,4 +55,4 @@ def read_solids(request: CloudRequest) -> CloudSets:
         f"{f}/{i}" for f, count in zip(FAMILIES, counts, strict=True) for i in range(count)
     )
     part_class = np.repeat(np.arange(len(FAMILIES)), counts)
-    return CloudSets(splits, FAMILIES, "procedural solids", names, part_class)
+    return CloudSets(splits, FAMILIES, "procedural solids", names, part_class, (), f"{per_family}")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lejepa_jax.data.batches import batches, eval_batches
+from lejepa_jax.data.inspection import fingerprint, fingerprint_changes
 from pointcloud_jax.data import loading as data
 from pointcloud_jax.data import shapes
 from pointcloud_jax.data.readers import solids
@@ -288,3 +289,15 @@ def test_a_reader_of_ones_own(tmp_path):
 
     splits = data.load("anything", num_points=6, reader=read)
     assert (len(splits.train), len(splits.test), splits.train.num_points) == (8, 2, 6)
+
+
+def test_a_run_finds_other_clouds_under_the_same_name(tmp_path):
+    def identify(points):
+        np.savez(tmp_path / "a.npz", points=points, label=np.arange(10) % 2)
+        return fingerprint(data.load(f"npz:{tmp_path}/a.npz", num_points=8))
+
+    points = clouds(10)
+    assert identify(points) == identify(points)
+    other = points.copy()
+    other[3, 2, 1] += 1
+    assert fingerprint_changes(identify(points), identify(other))
