@@ -7,6 +7,7 @@ from numbers import Integral
 import jax
 import jax.numpy as jnp
 from einops import rearrange
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Key
 
 from lejepa_jax.statistics.normal import normal_cdf
@@ -111,12 +112,33 @@ def patchify(images: Float[Array, "b h w c"], size: int) -> Float[Array, "b gh g
                [2., 3., 6., 7.]], dtype=float32)
     """
     height, width = (side // size * size for side in images.shape[1:3])
-    return rearrange(
-        images[:, :height, :width],
-        "b (gh p) (gw q) c -> b gh gw (p q c)",
-        p=size,
-        q=size,
-    )
+    # One axis at a time: more are not split in a batch that an explicit mesh axis shards.
+    rows = rearrange(images[:, :height, :width], "b (gh p) w c -> b gh p w c", p=size)
+    patches = rearrange(rows, "b gh p (gw q) c -> b gh gw p q c", q=size)
+    return rearrange(patches, "b gh gw p q c -> b gh gw (p q c)")
+
+
+def repeat_rows(row: Float[Array, "n d"], examples: Float[Array, "b ..."]) -> Float[Array, "b n d"]:
+    """Repeat rows for every example, sharded as the examples are.
+
+    Args:
+        row: What every example gets.
+        examples: The examples.
+
+    Returns:
+        The rows, examples first.
+
+    Examples:
+        >>> repeat_rows(jnp.ones((1, 2)), jnp.zeros((3, 5))).shape
+        (3, 1, 2)
+    """
+    shape = (examples.shape[0], *row.shape)
+    sharding = jax.typeof(examples).sharding
+    if AxisType.Explicit not in sharding.mesh.axis_types:
+        return jnp.broadcast_to(row[None], shape)
+    # Nothing here says how an explicit mesh axis is to shard it: it must be said.
+    where = NamedSharding(sharding.mesh, PartitionSpec(sharding.spec[0]))
+    return jnp.broadcast_to(row[None], shape, out_sharding=where)
 
 
 def drop_path_ramp(rate: float, depth: int) -> tuple[float, ...]:

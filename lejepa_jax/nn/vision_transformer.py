@@ -23,6 +23,7 @@ from lejepa_jax.nn.layers import (
     drop_path_ramp,
     drop_path_scales,
     patchify,
+    repeat_rows,
 )
 from lejepa_jax.nn.normalization import layer_norm
 from lejepa_jax.nn.positions import sincos_table
@@ -259,7 +260,7 @@ class ViT(nnx.Module):
             if added is not None:
                 x = x + added.astype(jnp.float32)[None]
         prefix = [
-            jnp.broadcast_to(tokens[None], (x.shape[0], *tokens.shape))
+            repeat_rows(tokens, x)
             for tokens in (cls, None if self.registers is None else self.registers[...])
             if tokens is not None
         ]

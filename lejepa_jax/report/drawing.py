@@ -52,9 +52,10 @@ def note(text: str) -> "Figure":
 
 
 def show_image(ax: "Axes", image: np.ndarray) -> None:
-    """Show an image of 8 bits: one channel as gray levels, three as colors."""
-    gray = image.ndim == 2 or image.shape[-1] == 1
-    image = image.reshape(image.shape[:2]) if gray else image
+    """Show an image of 8 bits: fewer than three channels as gray levels, else the first three."""
+    gray = image.ndim == 2 or image.shape[-1] < 3
+    image = image.reshape(*image.shape[:2], -1)
+    image = image[..., 0] if gray else image[..., :3]
     ax.imshow(image, cmap="gray" if gray else None, vmin=0, vmax=255, interpolation="nearest")
     bare_axes(ax)
 
@@ -72,9 +73,11 @@ def class_name(class_names: Sequence[str] | None, c: int) -> str:
     """Name a class; its number where it has no name.
 
     Examples:
-        >>> class_name(["cat"], 0), class_name(["cat"], 1)
-        ('cat', '1')
+        >>> class_name(["cat"], 0), class_name(["cat"], 1), class_name(["cat"], -1)
+        ('cat', '1', 'no label')
     """
+    if c < 0:
+        return "no label"
     return str(class_names[c]) if class_names is not None and 0 <= c < len(class_names) else str(c)
 
 

@@ -142,7 +142,7 @@ def plot_neighbors(
         features: Features of a held-out set, in which the neighbors are searched too.
         images: The images, in the same order.
         labels: Their classes: a neighbor has a green frame where it is of the class of the query,
-            a dashed red one where it is not.
+            a dashed red one where it is not, a gray one where either has no label (-1).
         class_names: Names to write beside the queries.
         num_queries: Number of rows.
         num_neighbors: Number of neighbors in a row.
@@ -181,7 +181,7 @@ def plot_neighbors(
                 frame, dash = INK, "-"
                 name = "" if y is None else plain(class_name(class_names, int(y[query])), 12)
                 ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9, labelpad=6)
-            elif y is None:
+            elif y is None or min(y[index], y[query]) < 0:
                 frame, dash = "#bbbbbb", "-"
             else:
                 same = y[index] == y[query]
@@ -193,8 +193,12 @@ def plot_neighbors(
     if num_neighbors:
         title = "nearest first"
         if y is not None:
-            agree = float((y[nearest] == y[queries][:, None]).mean())
-            title += f"; {100 * agree:.0f} % of those shown are of the class of their query"
+            known = (y[nearest] >= 0) & (y[queries] >= 0)[:, None]
+            agree = (y[nearest] == y[queries][:, None])[known]
+            if agree.size:
+                title += (
+                    f"; {100 * agree.mean():.0f} % of those shown are of the class of their query"
+                )
         headings.append(title)
     for ax, heading in zip(grid[0], headings, strict=False):
         # Text outside the layout, not a title: a long one would widen its column.

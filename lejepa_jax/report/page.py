@@ -57,6 +57,7 @@ th, td { padding: .35rem .9rem; text-align: right; border-bottom: 1px solid var(
   font-weight: normal; }
 th:first-child { text-align: left; } thead th { color: var(--soft); }
 tbody tr:last-child > * { border-bottom: 0; } td.best { font-weight: 650; }
+table.apart tbody tr:last-child > * { border-top: 2px solid var(--line); color: var(--soft); }
 table.names td { text-align: left; font-family: ui-monospace, monospace; font-size: .85rem;
   overflow-wrap: anywhere; }
 table.names th { font-family: ui-monospace, monospace; font-size: .85rem; vertical-align: top; }
@@ -176,7 +177,9 @@ def _result_sections(results: Results, rows: Sequence[Mapping[str, Any]]) -> lis
     if single := single_diagnostics(results.diagnostics):
         tables.append(names_html(single))
     if tables:
-        parts.append(_section("Diagnostics", "".join(tables)))
+        # Without labels these are the results.
+        heading = "Diagnostics" if results.scores else "Results on held-out data, without labels"
+        parts.append(_section(heading, "".join(tables)))
     confusion = results.details.get("confusion")
     if isinstance(confusion, Mapping):
         for what, matrix in confusion.items():

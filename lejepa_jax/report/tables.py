@@ -33,11 +33,13 @@ class Cells(NamedTuple):
         head: Headings of the columns.
         rows: Cells of each row, its name first.
         best: Whether a cell is the best of its column.
+        apart: Whether the last row is set apart from the others.
     """
 
     head: list[str]
     rows: list[list[str]]
     best: list[list[bool]]
+    apart: bool = False
 
 
 def results_table(results: Results, *, title: str | None = None) -> "Table":
@@ -98,11 +100,12 @@ def score_cells(scores: Mapping[str, Mapping[str, float]], *, lead: bool = True)
         largest = [max(scores[name].values(), default=None) for name in names]
         own = [scores[name].get(what) for name in names]
         best.append([False, *(o is not None and o == m for o, m in zip(own, largest, strict=True))])
-    if lead and "encoder" in rows and len(rows) > 1:
+    lead = lead and "encoder" in rows and len(rows) > 1
+    if lead:
         raw = rows[-1]
         cells.append([f"encoder − {raw}, points", *(_gain(scores[name], raw) for name in names)])
         best.append([False] * len(cells[-1]))
-    return Cells(["accuracy, %", *map(_title, names)], cells, best)
+    return Cells(["accuracy, %", *map(_title, names)], cells, best, lead)
 
 
 def diagnostic_cells(diagnostics: Mapping[str, Any]) -> Cells | None:
@@ -212,6 +215,7 @@ def cells_html(cells: Cells) -> str:
         '<table><thead><tr><th></th><th>a&lt;b</th></tr></thead>'
     """
     head = "".join(f"<th>{html.escape(text)}</th>" for text in cells.head)
+    table = '<table class="apart">' if cells.apart else "<table>"
     lines = []
     for row, best in zip(cells.rows, cells.best, strict=True):
         body = "".join(
@@ -220,7 +224,7 @@ def cells_html(cells: Cells) -> str:
         )
         lines.append(f'<tr><th scope="row">{html.escape(row[0])}</th>{body}</tr>')
     return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll">{table}<thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 

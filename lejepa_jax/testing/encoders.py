@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-Way = Literal["jit", "shard_map", "shard_map, unchecked", "pmap"]
+Way = Literal["jit", "explicit", "shard_map", "shard_map, unchecked", "pmap"]
 
 
 class RandomVariables(NamedTuple):
@@ -142,8 +142,8 @@ def check_sharded(
     Args:
         make_encoder: Makes the encoder from `dtype` and `axis_name`.
         inputs: A batch, examples first: as many as a multiple of the devices.
-        way: How it is sharded: by the compiler, by `jax.shard_map` with or without `check_vma`, or
-            by `jax.pmap`.
+        way: How it is sharded: by the compiler, over automatic ("jit") or explicit mesh axes, by
+            `jax.shard_map` with or without `check_vma`, or by `jax.pmap`.
         one: What one device gives, if it is known.
 
     Raises:
@@ -159,7 +159,8 @@ def check_sharded(
 
     one = single_device_step(make_encoder, inputs) if one is None else one
     count, keys = jax.device_count(), _keys(inputs)
-    step, params, rest = _step(make_encoder, None if way == "jit" else "data")
+    axis_name = None if way in ("jit", "explicit") else "data"
+    step, params, rest = _step(make_encoder, axis_name)
     if way == "pmap":
         split = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), (inputs, keys))
         mapped = jax.pmap(step, axis_name="data", in_axes=(None, None, 0, 0))
@@ -169,11 +170,13 @@ def check_sharded(
             *jax.tree.map(lambda leaf: leaf[0], others),
         )
     else:
-        mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
-        if way == "jit":
+        kind = AxisType.Explicit if way == "explicit" else AxisType.Auto
+        mesh = jax.make_mesh((count,), ("data",), axis_types=(kind,))
+        if axis_name is None:
             split = jax.device_put((inputs, keys), NamedSharding(mesh, P("data")))
             whole = jax.device_put((params, rest), NamedSharding(mesh, P()))
-            found = jax.jit(step)(*whole, *split)
+            with jax.set_mesh(mesh):
+                found = jax.jit(step)(*whole, *split)
         else:
             mapped = jax.shard_map(
                 step,

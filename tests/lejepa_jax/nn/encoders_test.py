@@ -86,8 +86,11 @@ def test_it_keeps_what_every_encoder_promises(name):
 @pytest.mark.parametrize(
     ("name", "way"),
     [(name, way) for name in ("resnet", "projector") for way in get_args(Way)]
-    # Nothing here looks across the batch; their question is stochastic depth by global index.
+    # Nothing here looks across the batch; their question is stochastic depth by global index, and
+    # whether every reshape says where an explicit mesh axis goes.
     + [
+        ("vit", "explicit"),
+        ("convnext", "explicit"),
         pytest.param("vit", "shard_map", marks=pytest.mark.slow),
         pytest.param("convnext", "pmap", marks=pytest.mark.slow),
     ],

@@ -93,3 +93,29 @@ def test_examples_of_a_set_sorted_by_class_are_of_different_classes():
     assert len(set(shown)) == 8
     assert list(examples_of_classes(labels, len(labels), 2)) == [0, 50]
     assert len(examples_of_classes(labels[:3], 3, 8)) == 3
+
+
+def test_what_has_no_label_has_a_gray_frame_and_is_no_agreement():
+    labels = LABELS.copy()
+    labels[LABELS == 2] = -1
+    figure = plot_neighbors(KEY, FEATURES, IMAGES, labels, num_queries=3, num_neighbors=4)
+    grid = np.array(figure.axes).reshape(3, 5)
+    assert [ax.get_ylabel() for ax in grid[:, 0]] == ["no label", "0", "1"]
+    frames = [
+        [matplotlib.colors.to_hex(ax.patches[0].get_edgecolor()) for ax in row] for row in grid
+    ]
+    assert set(frames[0][1:]) == {"#bbbbbb"}
+    assert set(frames[1][1:]) == set(frames[2][1:]) == {"#1a8a3c"}
+    assert "100 % of those shown" in grid[0, 1].texts[0].get_text()
+    legend = plot_map(KEY, FEATURES, labels).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["no label", "0", "1"]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_images_of_any_number_of_channels_are_shown(channels):
+    images = RNG.integers(0, 256, (N, 6, 6, channels), dtype=np.uint8)
+    figure = plot_neighbors(KEY, FEATURES, images, num_queries=1, num_neighbors=1)
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    assert shown.shape == ((6, 6, 3) if channels >= 3 else (6, 6))
+    wanted = images[..., :3] if channels >= 3 else images[..., 0]
+    assert any(np.array_equal(shown, image) for image in wanted)

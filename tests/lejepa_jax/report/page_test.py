@@ -165,11 +165,17 @@ def test_the_report_says_what_it_shows(page):
 
 def test_a_run_without_labels_or_curves_or_pictures_still_has_a_report(tmp_path):
     rows = [{"step": 0, "loss": float("nan")}, {"step": 1}]
-    assert write(tmp_path / "bare.html", rows=rows).headings == ["Configuration", "Versions"][1:]
+    assert write(tmp_path / "bare.html", rows=rows).headings == ["Versions"]
     pictures = embedding_pictures(KEY, features=FEATURES, images=IMAGES)
     page = write(tmp_path / "bare.html", results=Results(pictures=pictures))
     assert page.headings[:2] == ["Map of the features", "Nearest neighbors"]
     assert "class" not in page.text
+
+
+def test_without_labels_the_page_begins_with_the_numbers_that_need_none(tmp_path):
+    page = write(tmp_path / "page.html", results=Results({}, {"encoder": {"rankme": 30.25}}))
+    assert page.headings[0] == "Results on held-out data, without labels"
+    assert "30.25" in page.text
 
 
 def test_pictures_are_drawn_one_after_the_other_and_only_by_the_report(tmp_path):
