@@ -77,12 +77,12 @@ class ViT(nnx.Module):
       grid it is resized bicubically with half-pixel centers and no antialiasing, so that a smaller
       crop samples the table instead of averaging it away.
     - "sincos": `sincos_table`, stretched over the grid of `image_size`.
-    - "none".
+    - "none". These three take no options.
     - any other name of `rope_jax.ENCODINGS`, alone ("spherical") or called with options
       ("liere(block_size=4)"): that encoding. A head whose channels are no multiple of 3 keeps the
       remainder unrotated under "spherical" and "geope", and the table of "learned_absolute" has
       the grid of `image_size`, unless the options say otherwise.
-    - a `rope_jax.Encoding`.
+    - a `rope_jax.Encoding`; `rope_jax.sincos` is one of its own, on the positions of encodings.
 
     Encodings act on patches only: class and register tokens are neither rotated nor moved. What
     they learn they learn in each block apart, or once if they add to the tokens; their tables are
@@ -174,7 +174,7 @@ class ViT(nnx.Module):
         check_sizes(image_size=min(height, breadth))
         self.patch_size = patch_size
         self.grid = self._grid("image_size", height, breadth)
-        if isinstance(position, str) and position not in _OWN_POSITIONS:
+        if isinstance(position, str):
             position = self._by_name(position, width // num_heads, num_heads)
         self.in_channels = in_channels
         self.features = width
@@ -217,8 +217,13 @@ class ViT(nnx.Module):
         )
         self.norm = layer_norm(width, rngs=rngs)
 
-    def _by_name(self, spec: str, head_dim: int, num_heads: int) -> rope_jax.Encoding:
+    def _by_name(self, spec: str, head_dim: int, num_heads: int) -> str | rope_jax.Encoding:
         try:
+            name, options = rope_jax.parse_choice(spec)
+            if name in _OWN_POSITIONS:
+                if options:
+                    raise ValueError(f"{name!r} takes no options, got {spec!r}")
+                return name
             return rope_jax.encoding_by_name(
                 spec, head_dim, num_heads, grid=self.grid, remainder="pass"
             )

@@ -285,6 +285,17 @@ def test_a_name_with_options_is_the_encoding_they_make():
     np.testing.assert_array_equal(apply(by_name, images), apply(by_hand, images))
 
 
+@pytest.mark.parametrize("name", ["learned", "sincos", "none"])
+def test_a_position_of_its_own_means_the_same_with_and_without_parentheses(name):
+    assert make(position=f"{name}()").position == make(position=name).position == name
+
+
+@pytest.mark.parametrize("spec", ["sincos(base=100.0)", "none(num_axes=2)", "learned(std=0.1)"])
+def test_a_position_of_its_own_takes_no_options(spec):
+    with pytest.raises(ValueError, match=re.escape(f"takes no options, got {spec!r}")):
+        make(position=spec)
+
+
 @pytest.mark.parametrize("name", sorted(rope_jax.ENCODINGS))
 def test_every_name_makes_an_encoder_that_takes_other_grids(name):
     def run(images):
