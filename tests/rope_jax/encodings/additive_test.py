@@ -59,3 +59,56 @@ def test_what_does_not_fit_is_refused():
         rope_jax.learned_absolute(4, 1, grid=(4,))
     with pytest.raises(ValueError, match="multiple of 4, got 6"):
         rope_jax.sincos(6, 1)
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (3, 4), (5, 5), (12, 4)])
+def test_a_grid_that_fits_inside_the_extent_is_not_squeezed(shape):
+    # A finer grid over the same image, as jax.image.resize sees it.
+    encoding = rope_jax.learned_absolute(4, 1, grid=(3, 4))
+    params = encoding.init(jax.random.key(0))
+    got = jax.jit(encoding.embed)(params, rope_jax.patch_grid(shape).positions)
+    want = jax.image.resize(params["table"], (*shape, 4), "cubic", antialias=False)
+    np.testing.assert_allclose(got, want.reshape(-1, 4), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (6, 8), (3, 9)])
+def test_a_grid_beyond_the_extent_is_squeezed_onto_the_table(shape):
+    encoding = rope_jax.learned_absolute(4, 1, grid=(3, 4))
+    params = encoding.init(jax.random.key(0))
+    positions = rope_jax.patch_grid(shape, train_shape=(3, 4)).positions
+    got = jax.jit(encoding.embed)(params, positions)
+    want = jax.image.resize(params["table"], (*shape, 4), "cubic", antialias=False)
+    np.testing.assert_allclose(got, want.reshape(-1, 4), atol=1e-6)
+
+
+def torch_bicubic(table, size):
+    """PyTorch's bicubic interpolation along one axis, align_corners off, no antialiasing."""
+    a, old = -0.75, len(table)
+    out = []
+    for i in range(size):
+        x = (i + 0.5) * old / size - 0.5
+        taps = np.arange(int(np.floor(x)) - 1, int(np.floor(x)) + 3)
+        t = np.abs(x - taps)
+        inner = (a + 2) * t**3 - (a + 3) * t**2 + 1
+        outer = a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a
+        weights = np.where(t <= 1, inner, outer)
+        border = table[np.clip(taps, 0, old - 1)]  # repeats
+        out.append(np.tensordot(weights, border, axes=1))
+    return np.stack(out)
+
+
+def test_the_cubic_of_pytorch_is_that_of_ported_models():
+    encoding = rope_jax.learned_absolute(4, 1, grid=(3, 4), method="torch_cubic")
+    params = encoding.init(jax.random.key(0))
+    got = jax.jit(encoding.embed)(params, rope_jax.patch_grid((5, 7)).positions)
+    want = torch_bicubic(np.asarray(params["table"], np.float64), 5)
+    want = np.stack([torch_bicubic(row, 7) for row in want])
+    np.testing.assert_allclose(got, want.reshape(-1, 4), atol=1e-6)
+
+
+def test_sines_may_come_first_as_in_timm():
+    p = np.array([[3.0, 5.0], [0.0, 11.0]])
+    angles = p[:, :, None] * 10_000.0 ** -(np.arange(2) / 2)
+    want = np.concatenate([np.sin(angles).reshape(2, 4), np.cos(angles).reshape(2, 4)], 1)
+    encoding = rope_jax.sincos(4, 2, order="sines_first")
+    np.testing.assert_allclose(encoding.embed({}, jnp.asarray(p, jnp.float32)), want, atol=2e-6)
