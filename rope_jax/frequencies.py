@@ -12,6 +12,7 @@ nothing on a device until it is used.
 
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -29,9 +30,11 @@ __all__ = [
     "random_frames",
 ]
 
+Exponent = Literal["channels", "blocks"]
+
 
 def geometric(
-    num: int, base: float, *, exponent: str = "channels", scale: float = 1.0
+    num: int, base: float, *, exponent: Exponent = "channels", scale: float = 1.0
 ) -> Float[np.ndarray, " {num}"]:
     r"""Geometric spectrum, from ``scale`` down towards ``scale / base``.
 
@@ -64,7 +67,7 @@ def geometric(
         Su et al., "RoFormer", arXiv 2104.09864, 2021, section 3.2.2.
         "RoPE in vision: is equivariance needed?", arXiv 2511.08368, 2025.
     """
-    check_choice("exponent", exponent, ("channels", "blocks"))
+    check_choice("exponent", exponent, get_args(Exponent))
     if base <= 0:
         raise ValueError(f"base must be positive, got {base}")
     power = 1.0 if exponent == "channels" else 2.0
@@ -105,23 +108,33 @@ def log_uniform(
     return np.asarray(np.concatenate([np.zeros(zeros), rest]), np.float32)
 
 
-def pixel(num: int, max_resolution: float = 224.0) -> Float[np.ndarray, " {num}"]:
-    r"""EVA-02 and timm's "pixel" bands, for positions on :math:`[-1, 1]`.
+def pixel(
+    num: int, max_resolution: float = 224.0, *, spacing: Literal["linear", "log"] = "linear"
+) -> Float[np.ndarray, " {num}"]:
+    r"""The "pixel" bands, for positions on :math:`[-1, 1]`.
 
-    :math:`\pi` times a linear ramp from 1 to half the resolution.
+    :math:`\pi` times numbers from 1 to half the resolution.
 
     Args:
         num: Number of frequencies.
         max_resolution: Pixels along the image; 10 in ``rope-flax``.
+        spacing: ``"linear"`` (``rope-flax``) or ``"log"`` (timm, by default).
 
     Returns:
         Frequencies, slowest first.
 
+    Raises:
+        ValueError: If ``spacing`` is unknown.
+
     Examples:
         >>> (pixel(3, 10.0) / np.pi).round(4)
         array([1., 3., 5.], dtype=float32)
+        >>> (pixel(3, 8.0, spacing="log") / np.pi).round(4)
+        array([1., 2., 4.], dtype=float32)
     """
-    return np.asarray(np.linspace(1.0, max_resolution / 2, num) * np.pi, np.float32)
+    check_choice("spacing", spacing, ("linear", "log"))
+    ramp = np.linspace if spacing == "linear" else np.geomspace
+    return np.asarray(ramp(1.0, max_resolution / 2, num) * np.pi, np.float32)
 
 
 def quasi_random_directions(

@@ -12,13 +12,15 @@ the number of patches changes.
 """
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from rope_jax.checks import check_choice, expand_to
+
+Implementation = Literal["xla", "cudnn"]
 
 # A weight of zero as a bias. Finite, so that no softmax meets infinity minus infinity, and small
 # enough that exp of it is zero in every dtype.
@@ -92,7 +94,7 @@ def attention(
     bias: Float[Array, "*c n s"] | None = None,
     mask: Bool[Array, "*m n s"] | None = None,
     scale: float | None = None,
-    implementation: Literal["xla", "cudnn"] | None = None,
+    implementation: Implementation | None = None,
 ) -> Float[Array, "*b n h e"]:
     r"""Attention with a weight for every key.
 
@@ -131,7 +133,7 @@ def attention(
         Calvello et al., "Continuum attention for neural operators", arXiv 2406.06486, 2024.
         Bonev et al., "Attention on the sphere", arXiv 2505.11157, 2025.
     """
-    check_choice("implementation", implementation, (None, "xla", "cudnn"))
+    check_choice("implementation", implementation, (None, *get_args(Implementation)))
     lead, num_queries, num_keys = q.shape[:-3], q.shape[-3], k.shape[-3]
     terms: list[Array] = []
     if log_measure is not None:

@@ -5,7 +5,7 @@ exactly when they commute. LieRE leaves them free; ComRoPE makes them commute by
 """
 
 from functools import partial
-from typing import get_args
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +106,7 @@ def comrope(
     num_heads: int,
     *,
     num_axes: int = 2,
-    variant: str = "linear",
+    variant: Literal["linear", "axial"] = "linear",
     block_size: int = 8,
     init_scale: float = 0.16,
     derivatives: Derivatives = "reverse",

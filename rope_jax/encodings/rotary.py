@@ -11,6 +11,7 @@ anywhere (mixed, fixed directions), and whether they are learned.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +21,7 @@ from rope_jax.checks import check_choice, check_multiple, check_positions
 from rope_jax.encodings.encoding import Encoding, Params, no_params
 from rope_jax.encodings.pairs import PairRotation, pair_rotation, rotate_pairs, rotation_angles
 from rope_jax.frequencies import (
+    Exponent,
     axis_mask,
     geometric,
     log_uniform,
@@ -153,10 +155,10 @@ def axial(
     *,
     num_axes: int = 2,
     base: float = 100.0,
-    exponent: str = "channels",
+    exponent: Exponent = "channels",
     scale: float = 1.0,
     sections: Sequence[int] | None = None,
-    learned: str | None = None,
+    learned: Literal["joint", "separate"] | None = None,
     layout: Layout = "half_split",
 ) -> Encoding:
     r"""Each axis rotates its own share of the pairs.

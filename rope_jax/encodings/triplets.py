@@ -11,7 +11,7 @@ whole, but a product is *exactly* invariant to shifts along its outermost axis:
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,8 +22,10 @@ from rope_jax.encodings.blocks import BlockRotation, rotate_blocks
 from rope_jax.encodings.encoding import Encoding, Params, no_params
 from rope_jax.encodings.pairs import rotate_plane
 from rope_jax.encodings.skew_matrices import rodrigues
-from rope_jax.frequencies import geometric
+from rope_jax.frequencies import Exponent, geometric
 from rope_jax.layout import Layout, check_layout, merge_blocks, split_blocks
+
+Remainder = Literal["error", "pass"]
 
 # Components (first, second) that an elementary rotation by +t mixes: first' = c first - s second.
 _YAW, _PITCH, _ROLL = (0, 1), (0, 2), (1, 2)
@@ -82,8 +84,8 @@ def rotate_spherical(
     return jnp.concatenate([out, x[..., rotated:]], axis=-1)
 
 
-def _num_triplets(head_dim: int, remainder: str) -> int:
-    check_choice("remainder", remainder, ("error", "pass"))
+def _num_triplets(head_dim: int, remainder: Remainder) -> int:
+    check_choice("remainder", remainder, get_args(Remainder))
     if remainder == "error" or head_dim < 3:
         check_multiple("head_dim", head_dim, 3)
     return head_dim // 3
@@ -95,11 +97,11 @@ def spherical(
     *,
     num_axes: int = 2,
     base: float = 100.0,
-    exponent: str = "channels",
+    exponent: Exponent = "channels",
     scale: float = 1.0,
     learned: bool = False,
     order: Sequence[int] | None = None,
-    remainder: str = "error",
+    remainder: Remainder = "error",
     layout: Layout = "half_split",
 ) -> Encoding:
     r"""Spherical RoPE: a yaw by x after a roll by y in every triplet of channels.
@@ -174,10 +176,10 @@ def geope(
     *,
     num_axes: int = 2,
     base: float = 100.0,
-    exponent: str = "channels",
+    exponent: Exponent = "channels",
     scale: float = 1.0,
     factor: float | None = None,
-    remainder: str = "error",
+    remainder: Remainder = "error",
     layout: Layout = "half_split",
 ) -> Encoding:
     r"""GeoPE-like encoding: the rotation vector is the mean of one vector for each coordinate.

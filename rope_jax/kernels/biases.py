@@ -1,6 +1,7 @@
 """Distances, and biases of attention scores made of them."""
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,8 @@ from rope_jax.checks import check_choice
 from rope_jax.kernels.radial import Kernel
 from rope_jax.positions.sphere import unit_vectors
 from rope_jax.positions.transforms import wrap
+
+Space = Literal["flat", "torus", "sphere"]
 
 
 def euclidean(offsets: Float[Array, "*b m"]) -> Float[Array, "*b"]:
@@ -28,7 +31,7 @@ def distances(
     queries: Float[Array, "*b n m"],
     keys: Float[Array, "*b s m"],
     *,
-    space: str = "flat",
+    space: Space = "flat",
     period: float | Sequence[float] = float(2 * np.pi),
 ) -> Float[Array, "*b n s"]:
     r"""Distance of every query to every key.
@@ -51,7 +54,7 @@ def distances(
         >>> round(float(distances(jnp.zeros((1, 2)), antipode, space="sphere")[0, 0]), 4)
         3.1416
     """
-    check_choice("space", space, ("flat", "torus", "sphere"))
+    check_choice("space", space, get_args(Space))
     if space == "sphere":
         if queries.shape[-1] != 2:
             raise ValueError(f"positions must be (longitude, latitude), got {queries.shape[-1]}")
@@ -73,7 +76,7 @@ def pairwise_bias(
     queries: Float[Array, "*b n m"],
     keys: Float[Array, "*b s m"],
     *,
-    space: str = "flat",
+    space: Space = "flat",
     period: float | Sequence[float] = float(2 * np.pi),
 ) -> Float[Array, "*b 1 n s"]:
     """The log of a kernel between every query and key, for the ``bias`` of attention.
@@ -126,7 +129,7 @@ def alibi(
     keys: Float[Array, "*b s m"],
     slopes: Float[Array, " h"],
     *,
-    space: str = "flat",
+    space: Space = "flat",
 ) -> Float[Array, "*b h n s"]:
     r"""Linear bias :math:`-m_h\, |x_i - x_j|`, in any number of dimensions.
 

@@ -53,6 +53,14 @@ def matern(smoothness: float, *, length_scale: float = 1.0) -> Kernel:
     The spectrum is Student's t with :math:`2\nu` degrees of freedom (normal at infinity), so the
     fields it describes have :math:`\lceil\nu\rceil - 1` derivatives.
 
+    Positive definite in flat space. Of the geodesic distance on a sphere, the exponential is so at
+    any length, the smoother ones only while :math:`\ell` is short. The smallest eigenvalue over the
+    192 centers of ``healpix_grid(4)`` (their trace is 192): Gaussian -0.0004 at :math:`\ell = 0.8`,
+    -0.008 at 1, -1.6 at 2; 5/2: -0.0006, -0.004, -0.18; 3/2: 0.006, -0.0002, -0.08. The same holds
+    of the shortest way around a torus (Gaussian on 64 points of a circle: -0.01 at 1, -1.2 at 2).
+    As a bias any length will do; where definiteness counts, :func:`von_mises_fisher` and
+    :func:`periodic` have it.
+
     Args:
         smoothness: :math:`\nu`, one of 0.5, 1.5, 2.5 and infinity.
         length_scale: :math:`\ell`.

@@ -17,6 +17,7 @@ integer frequency the first and last column coincide.
 """
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,10 +25,13 @@ import numpy as np
 from rope_jax.checks import check_choice, per_axis
 from rope_jax.positions.coordinates import Coordinates
 
+Order = Literal["xy", "ij"]
+Convention = Literal["centers", "integer", "linspace"]
 
-def _mesh(axes: Sequence[np.ndarray], spacing: np.ndarray, order: str) -> Coordinates:
+
+def _mesh(axes: Sequence[np.ndarray], spacing: np.ndarray, order: Order) -> Coordinates:
     """Product of one-dimensional rules; numpy in float64, so that spacings are exact."""
-    check_choice("order", order, ("xy", "ij"))
+    check_choice("order", order, get_args(Order))
     mesh = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
     if order == "xy":
         mesh = mesh[:, ::-1]
@@ -39,10 +43,11 @@ def patch_grid(
     shape: Sequence[int],
     *,
     train_shape: Sequence[int] | None = None,
-    convention: str = "centers",
+    convention: Convention = "centers",
     extent: float | Sequence[float] = float(np.pi),
-    normalize: str = "separate",
-    order: str = "xy",
+    normalize: Literal["separate", "max", "min"] = "separate",
+    anchor: Literal["center", "corner"] = "center",
+    order: Order = "xy",
 ) -> Coordinates:
     r"""Positions of the patches of an image, a clip or a volume.
 
@@ -63,6 +68,9 @@ def patch_grid(
             (a clip may span less in time than in space).
         normalize: When sides differ: ``"separate"`` maps each to ``extent``; ``"max"`` the longer
             one and ``"min"`` the shorter one, patches staying square.
+        anchor: ``"center"``: zero is the center of the image, whatever its sides. ``"corner"``: the
+            outer corner of the first patch is at ``-extent``, so that only the side that
+            ``normalize`` maps to ``extent`` is centered, as in timm and DINOv3. For ``"centers"``.
         order: ``"xy"`` or ``"ij"``, see the module.
 
     Returns:
@@ -84,8 +92,11 @@ def patch_grid(
     """
     sizes = np.asarray(shape, np.int64)
     train = sizes if train_shape is None else np.asarray(train_shape, np.int64)
-    check_choice("convention", convention, ("centers", "integer", "linspace"))
+    check_choice("convention", convention, get_args(Convention))
     check_choice("normalize", normalize, ("separate", "max", "min"))
+    check_choice("anchor", anchor, ("center", "corner"))
+    if anchor == "corner" and convention != "centers":
+        raise ValueError(f"anchor='corner' is for convention='centers', got {convention!r}")
     if sizes.ndim != 1 or not sizes.size or (sizes < 1).any():
         raise ValueError(f"shape must hold positive sizes, got {tuple(shape)}")
     if train.shape != sizes.shape or (train < 1).any():
@@ -100,7 +111,11 @@ def patch_grid(
         axes = [np.arange(size, dtype=np.float64) for size in sizes]
     elif convention == "centers":
         # Integers times one factor: the spacing is the same to the last bit whatever the size.
-        axes = [(2 * np.arange(p) + 1 - p) * (s / 2) for p, s in zip(sizes, spacing, strict=True)]
+        whole = sizes if anchor == "center" else reference
+        axes = [
+            (2 * np.arange(p) + 1 - w) * (s / 2)
+            for p, w, s in zip(sizes, whole, spacing, strict=True)
+        ]
     else:
         reach = spacing * sizes / 2
         axes = [
@@ -111,7 +126,7 @@ def patch_grid(
     return _mesh(axes, spacing, order)
 
 
-def torus_grid(shape: Sequence[int], *, order: str = "xy") -> Coordinates:
+def torus_grid(shape: Sequence[int], *, order: Order = "xy") -> Coordinates:
     r"""Grid on a torus, each axis running once around :math:`[-\pi, \pi)`.
 
     No point is there twice, and encodings with integer frequencies (``axial(base=1)``, ``uniform``)

@@ -1,11 +1,15 @@
 """Grids on the unit sphere with their quadrature weights."""
 
+from typing import Literal, get_args
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from rope_jax.checks import check_choice
 from rope_jax.positions.coordinates import Coordinates
+
+SphereRule = Literal["midpoint", "clenshaw_curtis", "gauss_legendre"]
 
 
 def _clenshaw_curtis(num: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +25,9 @@ def _clenshaw_curtis(num: int) -> tuple[np.ndarray, np.ndarray]:
     return np.cos(angle), end * inner / order
 
 
-def sphere_grid(num_latitudes: int, num_longitudes: int, *, rule: str = "midpoint") -> Coordinates:
+def sphere_grid(
+    num_latitudes: int, num_longitudes: int, *, rule: SphereRule = "midpoint"
+) -> Coordinates:
     r"""Latitude-longitude grid on the unit sphere with the weights of its rule.
 
     Args:
@@ -45,7 +51,7 @@ def sphere_grid(num_latitudes: int, num_longitudes: int, *, rule: str = "midpoin
     References:
         Bonev et al., "Attention on the sphere", arXiv 2505.11157, 2025.
     """
-    check_choice("rule", rule, ("midpoint", "clenshaw_curtis", "gauss_legendre"))
+    check_choice("rule", rule, get_args(SphereRule))
     if rule == "midpoint":
         edges = np.pi * np.arange(num_latitudes + 1) / num_latitudes
         latitude = np.pi / 2 - (edges[1:] + edges[:-1]) / 2

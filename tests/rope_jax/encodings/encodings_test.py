@@ -279,6 +279,7 @@ def test_parameter_counts_of_whole_models():
         (lambda: rope_jax.axial(8, 1, learned="yes"), "learned must be one of .* got 'yes'"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_what_does_not_fit_is_said_with_both_numbers(build, message):
     with pytest.raises(ValueError, match=message):
         build()

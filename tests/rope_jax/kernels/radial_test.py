@@ -87,3 +87,21 @@ def test_power_law_has_its_exponent_and_bad_scales_are_refused():
     for build in (kernels.gaussian, kernels.wendland, kernels.von_mises_fisher):
         with pytest.raises(ValueError, match="must be positive, got 0"):
             build(0.0)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "smallest"),
+    [
+        (kernels.gaussian(0.8), -0.0004),
+        (kernels.gaussian(2.0), -1.55),
+        (kernels.matern(1.5, length_scale=2.0), -0.075),
+        (kernels.matern(2.5, length_scale=2.0), -0.18),
+        (kernels.exponential(2.0), 0.0434),
+        (kernels.von_mises_fisher(0.25), 0.0),
+    ],
+)
+def test_smooth_kernels_of_a_long_geodesic_distance_are_not_positive_definite(kernel, smallest):
+    p = rope_jax.healpix_grid(4).positions
+    distance = kernels.distances(p, p, space="sphere")
+    matrix = np.exp(np.asarray(kernel.log(distance), np.float64))
+    np.testing.assert_allclose(np.linalg.eigvalsh(matrix).min(), smallest, rtol=0.02, atol=5e-5)

@@ -57,6 +57,22 @@ def test_sides_are_normalized_apart_or_together(normalize, widths):
     np.testing.assert_allclose(jnp.sum(grid.measure), widths[0] * widths[1], rtol=1e-6)
 
 
+@pytest.mark.parametrize("normalize", ["separate", "max", "min"])
+def test_a_grid_anchored_at_its_corner_is_that_of_dinov3(normalize):
+    sides = np.array([2, 5])
+    by = {"separate": sides, "max": sides.max(), "min": sides.min()}[normalize]
+    h, w = ((np.arange(side) + 0.5) for side in sides)
+    grid = np.stack(np.meshgrid(h, w, indexing="ij"), -1).reshape(-1, 2)
+    want = 2 * grid / np.broadcast_to(by, 2) - 1
+    options = {"extent": 1.0, "normalize": normalize, "order": "ij"}
+    got = rope_jax.patch_grid((2, 5), anchor="corner", **options)
+    np.testing.assert_allclose(got.positions, want, atol=1e-6)
+    # Ours differ by a shift, which relative encodings do not see.
+    shift = got.positions - rope_jax.patch_grid((2, 5), **options).positions
+    np.testing.assert_allclose(shift, np.tile(shift[:1], (10, 1)), atol=1e-6)
+    assert (np.abs(shift[0]).max() > 0.1) == (normalize != "separate")
+
+
 def test_measures_of_a_finer_grid_fill_the_same_area():
     coarse = rope_jax.patch_grid((4, 4))
     fine = rope_jax.patch_grid((8, 8), train_shape=(8, 8))
@@ -82,10 +98,15 @@ def test_a_torus_closes_for_integer_frequencies():
         (lambda: rope_jax.patch_grid((2, 2), train_shape=(2,)), r"2 positive sizes, got \(2,\)"),
         (lambda: rope_jax.patch_grid((2, 2), convention="corner"), "convention must be one of"),
         (lambda: rope_jax.patch_grid((2, 2), order="yx"), "order must be one of"),
+        (
+            lambda: rope_jax.patch_grid((2, 2), convention="integer", anchor="corner"),
+            "anchor='corner' is for convention='centers', got 'integer'",
+        ),
         (lambda: rope_jax.sphere_grid(2, 2, rule="equal"), "rule must be one of"),
         (lambda: rope_jax.healpix_grid(0), "num_sides must be positive, got 0"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_unknown_choices_and_sizes_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
