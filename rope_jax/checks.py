@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num, Shaped
@@ -38,6 +39,11 @@ def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
 def expand_to(table: Shaped[Array, "..."], ndim: int) -> Shaped[Array, "..."]:
     """Put axes of size one in front of ``table`` until it has ``ndim`` axes."""
     return table.reshape((1,) * (ndim - table.ndim) + table.shape)
+
+
+def is_sharded(x: Shaped[Array, "..."]) -> bool:
+    """Whether an axis of ``x`` is sharded over a mesh with explicit axes."""
+    return any(axes is not None for axes in jax.typeof(x).sharding.spec)
 
 
 def wider_dtype(x: Shaped[Array, "..."], table: Shaped[Array, "..."]) -> jnp.dtype:

@@ -12,7 +12,7 @@ the number of patches changes.
 """
 
 import re
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -68,8 +68,8 @@ def log_measure(
     if num_prefix == 0:
         return logs
     weight = 1 / (num_train or measure.shape[-1]) if prefix_measure is None else prefix_measure
-    prefix = jnp.full((*measure.shape[:-1], num_prefix), jnp.log(weight), jnp.float32)
-    return jnp.concatenate([prefix, logs], axis=-1)
+    pad = [(0, 0)] * (logs.ndim - 1) + [(num_prefix, 0)]
+    return jnp.pad(logs, pad, constant_values=jnp.log(jnp.float32(weight)))
 
 
 def _runs_on_cudnn(q: Array, k: Array, v: Array, has_bias: bool) -> bool:
@@ -121,7 +121,8 @@ def attention(
         Weighted means of the values, dtype of ``q``.
 
     Raises:
-        ValueError: If the implementation is unknown or the log weights do not fit the keys.
+        ValueError: If the implementation is unknown, the log weights do not fit the keys, or keys
+            are sharded along their tokens (on a mesh with explicit axes).
 
     Examples:
         >>> q = k = jnp.zeros((2, 1, 4))
@@ -135,6 +136,11 @@ def attention(
     """
     check_choice("implementation", implementation, (None, *get_args(Implementation)))
     lead, num_queries, num_keys = q.shape[:-3], q.shape[-3], k.shape[-3]
+    _check_sharding(k)
+    if len(lead) > 1:
+        return _over_leading_axis(
+            q, k, v, log_measure, bias, mask, scale=scale, implementation=implementation
+        )
     terms: list[Array] = []
     if log_measure is not None:
         if log_measure.shape[-1] != num_keys:
@@ -180,12 +186,51 @@ def attention(
     return out.reshape(*lead, *out.shape[1:])[..., :size]
 
 
-def _flatten(x: Array, num_lead: int) -> Array:
-    """Axes in front of ``(h, n, s)`` as one, which is 1 when there are none to tell apart."""
-    x = expand_to(x, max(x.ndim, 3))
-    extra = x.ndim - 3
+def _check_sharding(k: Array) -> None:
+    """Every query needs every key: without this, JAX names a product that nobody wrote."""
+    axes = jax.typeof(k).sharding.spec[-3]
+    if axes is not None:
+        raise ValueError(
+            f"k and v must not be sharded along their tokens, got mesh axis {axes!r}; gather them "
+            "with jax.sharding.reshard first"
+        )
+
+
+def _over_leading_axis(
+    q: Array,
+    k: Array,
+    v: Array,
+    log_measure: Array | None,
+    bias: Array | None,
+    mask: Array | None,
+    **options: Any,
+) -> Array:
+    """Attention mapped over the first of several leading axes: any of them may be sharded."""
+    num_lead = q.ndim - 3
+    weights, axes = [], []
+    for x, own in ((log_measure, 1), (bias, 3), (mask, 3)):
+        leading = x is not None and x.ndim > own
+        if x is not None and leading:
+            _check_leading(x.ndim - own, num_lead)
+            x = jnp.broadcast_to(x, (q.shape[0], *x.shape[1:]))
+        weights.append(x)
+        axes.append(0 if leading else None)
+
+    def one(q: Array, k: Array, v: Array, logs: Any, bias: Any, mask: Any) -> Array:
+        return attention(q, k, v, log_measure=logs, bias=bias, mask=mask, **options)
+
+    return jax.vmap(one, in_axes=(0, 0, 0, *axes))(q, k, v, *weights)
+
+
+def _check_leading(extra: int, num_lead: int) -> None:
     if extra not in (0, num_lead):
         raise ValueError(
             f"bias, mask and log_measure want 0 or {num_lead} axes in front, got {extra}"
         )
+
+
+def _flatten(x: Array, num_lead: int) -> Array:
+    """One axis in front of ``(h, n, s)``, which is 1 when there are none to tell apart."""
+    x = expand_to(x, max(x.ndim, 3))
+    _check_leading(x.ndim - 3, num_lead)
     return x.reshape(-1, *x.shape[-3:])

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
-from rope_jax.checks import check_multiple, check_positions
+from rope_jax.checks import check_multiple, check_positions, is_sharded
 from rope_jax.encodings.encoding import Encoding, Params
 from rope_jax.encodings.pairs import PairRotation, pair_rotation, rotate_pairs, rotation_angles
 from rope_jax.encodings.skew_matrices import skew
@@ -58,10 +58,14 @@ def rotate_in_basis(
     """
     # The channels are the contraction, so this one is a matrix product; half-precision inputs stay
     # half precision on the way in, as in any other layer.
-    basis = jnp.broadcast_to(
-        rotation.basis.astype(x.dtype), (x.shape[-2], *rotation.basis.shape[1:])
-    )
+    basis = rotation.basis.astype(x.dtype)
     product = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+    if basis.shape[0] == 1 and is_sharded(x):
+        # Heads that are sharded want a basis without an axis of heads.
+        y = product("...hd,ed->...he", x, basis[0])
+        y = rotate_pairs(rotation.pairs, y, layout=layout)
+        return product("...he,ed->...hd", y, basis[0]) if restore_basis else y
+    basis = jnp.broadcast_to(basis, (x.shape[-2], *basis.shape[1:]))
     y = rotate_pairs(rotation.pairs, product("...hd,hed->...he", x, basis), layout=layout)
     return product("...he,hed->...hd", y, basis) if restore_basis else y
 

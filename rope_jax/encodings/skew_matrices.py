@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from rope_jax.checks import check_choice
+from rope_jax.checks import check_choice, is_sharded
 
 Derivatives = Literal["reverse", "all"]
 
@@ -49,8 +49,11 @@ def skew(upper: Float[Array, "*b k"], size: int) -> Float[Array, "*b {size} {siz
             f"upper must have {size * (size - 1) // 2} entries for size {size}, "
             f"got {upper.shape[-1]}"
         )
-    rows, columns = np.triu_indices(size, 1)
-    full = jnp.zeros((*upper.shape[:-1], size, size), upper.dtype).at[..., rows, columns].set(upper)
+    # A gather from the entries and a zero behind them: unlike a scatter into zeros it is defined on
+    # sharded entries, in both directions.
+    index = np.full((size, size), upper.shape[-1])
+    index[np.triu_indices(size, 1)] = np.arange(upper.shape[-1])
+    full = jnp.pad(upper, [(0, 0)] * (upper.ndim - 1) + [(0, 1)])[..., index]
     return full - full.mT
 
 
@@ -79,12 +82,20 @@ def _repeat(step: Callable[[Any], Any], count: Array, start: Any, *, static: boo
 def _in_front(matrix: Float[Array, "*b s s"]) -> Float[Array, "..."]:
     """Small matrices by component, `(s, s, batch)`; others as they are."""
     size = matrix.shape[-1]
-    return matrix.reshape(-1, size * size).T.reshape(size, size, -1) if size <= _SMALL else matrix
+    if size > _SMALL:
+        return matrix
+    if is_sharded(matrix):
+        return jnp.moveaxis(matrix, (-2, -1), (0, 1))  # sharded axes do not go into one
+    return matrix.reshape(-1, size * size).T.reshape(size, size, -1)
 
 
 def _behind(matrix: Float[Array, "..."], shape: tuple[int, ...]) -> Float[Array, "*b s s"]:
     size = shape[-1]
-    return matrix.reshape(size * size, -1).T.reshape(shape) if size <= _SMALL else matrix
+    if size > _SMALL:
+        return matrix
+    if matrix.ndim != 3:
+        return jnp.moveaxis(matrix, (0, 1), (-2, -1))
+    return matrix.reshape(size * size, -1).T.reshape(shape)
 
 
 def _product(a: Array, b: Array, size: int) -> Array:
@@ -102,7 +113,7 @@ def _transpose(a: Array, size: int) -> Array:
 def _identity(a: Array, size: int) -> Array:
     eye = jnp.eye(size, dtype=a.dtype)
     if size <= _SMALL:
-        eye = eye[..., None]
+        eye = eye.reshape(size, size, *(1,) * (a.ndim - 2))
     return jnp.broadcast_to(eye, a.shape)
 
 
