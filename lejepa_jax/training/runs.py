@@ -1,4 +1,4 @@
-"""The folder of a run: what it logs, what it says of itself, and a list of many of them."""
+"""The folder of a run: what it says of itself, and a list of many of them."""
 
 import contextlib
 import dataclasses
@@ -7,93 +7,44 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
+from lejepa_jax.training.log import Metrics as Metrics
+from lejepa_jax.training.log import is_count, is_number, read_metrics
+from lejepa_jax.training.storage.damage import Folders, steps_on_disk
+from lejepa_jax.training.storage.files import describe_error, read_regular
+
 if TYPE_CHECKING:
+    from rich.measure import Measurement
     from rich.table import Table
+    from rich.text import Text
 
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+_SHORTEST_PATH = 20
 
 
-class Metrics:
-    """Rows of numbers, in `metrics.jsonl` and for TensorBoard.
-
-    Args:
-        workdir: Folder of the run; None to write nothing, as all processes but one do.
-        first_step: Step the run goes on from: rows after it are about to be made again.
-        warn: Called with a line when the disk takes no more; the run goes on without a log.
-    """
-
-    def __init__(self, workdir: Path | None, first_step: int, warn: Callable[[str], None]):
-        from tensorboardX import SummaryWriter
-
-        self.warn = warn
-        self.file = self.board = None
-        if workdir is None:
-            return
-        self.path = workdir / "metrics.jsonl"
-        kept = [row for row in read_metrics(workdir) if row["step"] <= first_step]
-        replacement = self.path.with_suffix(".new")
-        replacement.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        replacement.replace(self.path)
-        self.file = self.path.open("a", buffering=1)
-        self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step)
-
-    def write(self, row: Mapping[str, float]) -> None:
-        """Add a row."""
-        if self.file is None or self.board is None:
-            return
-        try:
-            self.file.write(json.dumps(row) + "\n")
-            for name, value in row.items():
-                if name != "step":
-                    self.board.add_scalar(name, value, int(row["step"]))
-        except OSError as error:
-            self.warn(f"metrics could not be written: {error}")
-
-    def close(self) -> None:
-        """Flush and close both."""
-        for file in (self.file, self.board):
-            if file is not None:
-                with contextlib.suppress(OSError):  # reported when it was written
-                    file.close()
-
-
-def read_metrics(workdir: Path) -> list[dict[str, float]]:
-    """Read the rows of a run; the last line may be torn if the machine died.
-
-    Args:
-        workdir: Folder of the run.
-
-    Returns:
-        One dictionary a logged step; none without a log.
-
-    Examples:
-        >>> read_metrics(Path("/nowhere"))
-        []
-    """
-    rows = []
-    path = workdir / "metrics.jsonl"
-    if path.exists():
-        for line in path.read_text(errors="replace").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                rows.append(json.loads(line))
-    return rows
-
-
-def differences(old: Any, new: Any, harmless: set[str], path: str = "") -> Iterator[str]:
+def differences(
+    old: Any,
+    new: Any,
+    resumable: Collection[str],
+    path: str = "",
+    *,
+    defaults: Any = None,
+) -> Iterator[str]:
     """Name what two configurations do not share.
 
     Args:
         old: A configuration, nested dictionaries.
         new: Another one.
-        harmless: Fields that are left out, with a dot between levels.
+        resumable: Fields that may differ, with a dot between levels.
         path: Where in the configuration they are.
+        defaults: Default values, nested like `new`. A field that `old` lacks, since it was added
+            later, is the same if `new` has its default.
 
     Yields:
         A line for each field that differs.
@@ -101,17 +52,24 @@ def differences(old: Any, new: Any, harmless: set[str], path: str = "") -> Itera
     Examples:
         >>> list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 4}, {"c"}))
         ['a.b was 1, is 3']
+        >>> list(differences({}, {"a": 1, "b": 2}, (), defaults={"a": 1, "b": 0}))
+        ['b was None, is 2']
     """
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
             inner = f"{path}.{name}".lstrip(".")
-            if inner not in harmless:
-                yield from differences(old.get(name), new.get(name), harmless, inner)
+            has_default = isinstance(defaults, dict) and name in defaults
+            default = defaults[name] if has_default else None
+            added = name not in old and has_default and new.get(name) == default
+            if inner not in resumable and not added:
+                yield from differences(
+                    old.get(name), new.get(name), resumable, inner, defaults=default
+                )
     elif old != new:
         yield f"{path} was {old}, is {new}"
 
 
-def about(name: str, command: str, config: dict[str, Any], steps: int) -> dict[str, Any]:
+def run_metadata(name: str, command: str, config: dict[str, Any], steps: int) -> dict[str, Any]:
     """Describe a run for a person who finds its folder.
 
     Args:
@@ -198,7 +156,20 @@ def speed(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 @dataclasses.dataclass(frozen=True)
 class RunSummary:
-    """What one looks for in a list of runs."""
+    """What one looks for in a list of runs.
+
+    All text in it has been made printable (`printable`).
+
+    Attributes:
+        workdir: Folder of the run.
+        recipe: Name of its recipe.
+        state: `finished`, `trained` (all steps, no results of the last one) or `stopped`.
+        step: Last step that was logged or saved.
+        steps: Number of steps it is to have.
+        loss: Last one that was logged.
+        results: Those of the last step.
+        metadata: What `run_metadata` said.
+    """
 
     workdir: Path
     recipe: str
@@ -207,7 +178,12 @@ class RunSummary:
     steps: int
     loss: float | None
     results: dict[str, Any]
-    about: dict[str, Any]
+    metadata: dict[str, Any]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The metadata, by the name it had before."""
+        return self.metadata
 
 
 def read_run(workdir: Path) -> RunSummary:
@@ -217,31 +193,91 @@ def read_run(workdir: Path) -> RunSummary:
         workdir: Folder of the run.
 
     Returns:
-        Its summary. The state is `finished`, `trained` (all steps, no results) or `stopped`.
+        Its summary, as far as its files can be read.
 
     Raises:
         ValueError: If the folder holds no run.
     """
     try:
-        described = json.loads((workdir / "run.json").read_text())
+        metadata = _read_dictionary(workdir / "run.json")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{workdir} holds no run that can be read: {error}") from None
-    rows, results = read_metrics(workdir), {}
-    with contextlib.suppress(OSError, ValueError):
-        results = json.loads((workdir / "results.json").read_text())
+        reason = describe_error(error)
+        raise ValueError(f"{workdir} holds no run that can be read: {reason}") from None
+    rows = read_metrics(workdir)
     last = rows[-1] if rows else {}
-    step, steps = int(last.get("step", 0)), int(described.get("steps", 0))
-    state = "stopped" if step < steps else "finished" if results else "trained"
+    saved = _newest_checkpoint(workdir)
+    step = max(int(last.get("step", 0)), saved or 0)
+    steps = int(metadata["steps"]) if is_count(metadata.get("steps")) else 0
+    results = {}
+    with contextlib.suppress(OSError, ValueError):
+        results = _read_dictionary(workdir / "results.json")
+        if not _are_of(results, step, saved, workdir):
+            results = {}
     return RunSummary(
         workdir,
-        str(described.get("recipe", "?")),
-        state,
+        str(metadata.get("recipe", "?")),
+        "stopped" if step < steps else "finished" if results else "trained",
         step,
         steps,
         last.get("loss"),
         results,
-        described,
+        metadata,
     )
+
+
+def _newest_checkpoint(workdir: Path) -> int | None:
+    folders = Folders(workdir / "checkpoints", workdir / "checksums", workdir / "damaged")
+    try:
+        return next(iter(steps_on_disk(folders)), None)
+    except OSError:
+        return None
+
+
+def _are_of(results: dict[str, Any], step: int, saved: int | None, workdir: Path) -> bool:
+    """Whether results are those of a step: they say so, or are younger than its checkpoint."""
+    if "step" in results:
+        return results["step"] == step
+    if saved is None:
+        return True
+    checkpoint = workdir / "checkpoints" / str(saved) / "_CHECKPOINT_METADATA"
+    with contextlib.suppress(OSError):
+        return (workdir / "results.json").stat().st_mtime >= checkpoint.stat().st_mtime
+    return True
+
+
+def _read_dictionary(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds a dictionary; the text in it becomes printable."""
+    try:
+        found = _printable_inside(json.loads(read_regular(path)))
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} must hold a dictionary, got {type(found).__name__}")
+    return found
+
+
+def _printable_inside(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {printable(str(name)): _printable_inside(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_printable_inside(inner) for inner in value]
+    return printable(value) if isinstance(value, str) else value
+
+
+def printable(text: str) -> str:
+    r"""Replace what would act on a terminal in place of being shown.
+
+    Args:
+        text: From a file, or a name of one.
+
+    Returns:
+        Text without control characters, marks of direction and undecodable bytes.
+
+    Examples:
+        >>> printable("a\x1b[2Jb") == "a\ufffd[2Jb"
+        True
+    """
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def list_runs(folder: Path) -> list[RunSummary]:
@@ -257,29 +293,64 @@ def list_runs(folder: Path) -> list[RunSummary]:
         >>> list_runs(Path("/nowhere"))
         []
     """
-    found = sorted(folder.rglob("run.json"), key=lambda path: path.stat().st_mtime)
+    found = []
+    for parent, _, files in os.walk(folder):
+        if "run.json" in files:
+            path = Path(parent) / "run.json"
+            with contextlib.suppress(OSError):
+                found.append((path.stat().st_mtime, path))
     runs = []
-    for path in found:
+    for _, path in sorted(found):
         with contextlib.suppress(ValueError):
             runs.append(read_run(path.parent))
     return runs
 
 
+class _Path:
+    """A path in a table: where there is no room, its end is shown, which tells runs apart."""
+
+    def __init__(self, path: Path):
+        self.text = printable(str(path))
+
+    def __rich_measure__(self, console: Any, options: Any) -> "Measurement":
+        from rich.cells import cell_len
+        from rich.measure import Measurement
+
+        del console, options
+        length = cell_len(self.text)
+        return Measurement(min(length, _SHORTEST_PATH), length)
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator["Text"]:
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        del console
+        shown = self.text
+        if cell_len(shown) > options.max_width:
+            while shown and cell_len(shown) > options.max_width - 1:
+                shown = shown[1:]
+            shown = "…" + shown
+        yield Text(shown, no_wrap=True)
+
+
 def runs_table(runs: Sequence[RunSummary]) -> "Table":
     """Lay runs out for the terminal, a line each, with the numbers of the encoder in percent."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table()
     for name in ("run", "recipe", "state", "step", "loss", "results, %"):
         table.add_column(name, justify="right" if name in ("step", "loss") else "left")
     for run in runs:
+        results = "  ".join(f"{name} {100 * value:.1f}" for name, value in headlines(run.results))
+        # Text has no markup in it, whatever it looks like.
         table.add_row(
-            str(run.workdir),
-            run.recipe,
+            _Path(run.workdir),
+            Text(run.recipe),
             run.state,
             f"{run.step}/{run.steps}",
             "–" if run.loss is None else f"{run.loss:.4f}",
-            "  ".join(f"{name} {100 * value:.1f}" for name, value in headlines(run.results)),
+            Text(results),
         )
     return table
 
@@ -288,9 +359,13 @@ def headlines(results: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Pick the first number of each result, which is that of what was trained."""
     picked = []
     for name, value in results.items():
-        if name == "diagnostics" or name.endswith("_std"):
+        if name in ("diagnostics", "step") or name.endswith("_std"):
             continue
         first = next(iter(value.values()), None) if isinstance(value, Mapping) else value
-        if isinstance(first, int | float):
+        if is_number(first):
             picked.append((name, float(first)))
     return picked
+
+
+#: The name `run_metadata` had before.
+about = run_metadata
