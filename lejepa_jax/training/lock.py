@@ -9,7 +9,8 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lejepa_jax.training.distributed import run_on_first
+import jax
+
 from lejepa_jax.training.storage.files import describe_error
 
 try:
@@ -24,9 +25,10 @@ _NAME = ".lock"
 def lock_workdir(workdir: Path, warn: Callable[[str], None] = logging.warning) -> Iterator[None]:
     """Hold the folder of a run, so that no second run writes into it.
 
-    The first of several processes holds it for all of them. The lock belongs to an open file
-    (`flock`), so the kernel releases it when the process ends, also by `kill -9`. Children of the
-    process do not keep it.
+    The first of several processes holds it for all of them; in the others nothing happens, and
+    `agree_on_errors` around the call lets them know. The lock belongs to an open file (`flock`), so
+    the kernel releases it when the process ends, also by `kill -9`. Children of the process do not
+    keep it.
 
     Args:
         workdir: The folder, which must exist.
@@ -36,7 +38,7 @@ def lock_workdir(workdir: Path, warn: Callable[[str], None] = logging.warning) -
         Nothing.
 
     Raises:
-        ValueError: On all processes, if another process holds the folder; names it and its host.
+        ValueError: If another process holds the folder; names it and its host.
         OSError: If the file of the lock cannot be opened.
 
     Examples:
@@ -45,8 +47,7 @@ def lock_workdir(workdir: Path, warn: Callable[[str], None] = logging.warning) -
         ...     print("mine")
         mine
     """
-    with contextlib.ExitStack() as stack:
-        run_on_first(lambda: stack.enter_context(_locked(workdir / _NAME, warn)))
+    with _locked(workdir / _NAME, warn) if jax.process_index() == 0 else contextlib.nullcontext():
         yield
 
 

@@ -414,6 +414,7 @@ import jax.numpy as jnp
 from pathlib import Path
 jax.distributed.initialize("localhost:{port}", 2, int(sys.argv[1]))
 from lejepa_jax.training.checkpoints import Checkpoints
+from lejepa_jax.training.devices import agree_on_errors
 from lejepa_jax.training.lock import lock_workdir
 mesh = jax.make_mesh((2,), ("data",))
 places = jax.NamedSharding(mesh, jax.P("data"))
@@ -434,7 +435,7 @@ with lock_workdir(workdir):
         (workdir / "checkpoints").write_text("no folder")
     print(checkpoints.save(2, {{"w": make()}}, 1, 1, loss=1.0), checkpoints.close(), flush=True)
 try:
-    with lock_workdir(workdir / "held"):
+    with agree_on_errors(), lock_workdir(workdir / "held"):
         pass
 except ValueError as error:
     print(error)
