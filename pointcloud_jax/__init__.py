@@ -3,14 +3,8 @@
 import warnings
 from typing import Any
 
-from pointcloud_jax.augment.views import (
-    PointViews,
-    PointViewSpec,
-    crop_mask,
-    cut_mask,
-    make_point_views,
-    visible_mask,
-)
+from pointcloud_jax.augment.damage import crop_mask, cut_mask, visible_mask
+from pointcloud_jax.augment.views import PointViews, PointViewSpec, make_point_views
 from pointcloud_jax.checks import check_points
 from pointcloud_jax.data.loading import load
 from pointcloud_jax.data.shapes import FAMILIES, Shapes, num_parts, sample_shape, shape_dataset

@@ -1,6 +1,6 @@
 r"""Local dot products: what the edges of a neighborhood look like from its center, invariantly.
 
-A dot product of two vectors that turn together is both a filter for a direction and a number that
+A dot product of two vectors that rotate together is both a filter for a direction and a number that
 no rotation changes. `l2dp` takes those of each edge, and three functions gather them over a
 neighborhood.
 

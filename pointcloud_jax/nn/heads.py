@@ -1,4 +1,4 @@
-"""What turns the description of clouds by any encoder here into classes or parts."""
+"""Heads that make classes or parts of the description of clouds by any encoder here."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-r"""Layers whose features are vectors that turn with the cloud.
+r"""Layers of vector neurons: features are vectors that rotate with the cloud (equivariant).
 
 A feature is a list of vectors :math:`V \in \mathbb R^{c \times 3}` at each point or edge, arrays
 `(..., c, 3)`. Layers mix the channels and never the three coordinates, so they commute with every
@@ -55,7 +55,7 @@ def vector_leaky_relu(
     *,
     negative_slope: float = 0.2,
 ) -> Float[Array, "*batch c 3"]:
-    r"""Damp what points against a direction that turns with the features.
+    r"""Leaky ReLU along a direction that rotates with the features.
 
     .. math:: V' = V - (1 - a) \min\left(0, \frac{\langle V, d \rangle}{|d|^2 + 10^{-6}}\right) d
 
@@ -88,7 +88,7 @@ def vector_max_pool(
 
     Args:
         vectors: Features of the neighbors.
-        directions: Directions that turn with them.
+        directions: Directions that rotate with them.
         mask: True for neighbors that exist.
 
     Returns:
@@ -163,7 +163,7 @@ def edge_vectors(
 class VectorBatchNorm(nnx.Module):
     r"""Batch norm of the lengths of vectors: :math:`V' = V\, \mathrm{BN}(|V|) / |V|`.
 
-    A normalized length may be negative, and then the vector turns round: still equivariant.
+    A normalized length may be negative, and then the vector flips: still equivariant.
 
     Args:
         features: Number of channels.
@@ -296,7 +296,7 @@ class VectorMaxPool(nnx.Module):
 
 
 class InvariantFrame(nnx.Module):
-    r"""Read vectors in three learned vectors that turn with them: :math:`X = V Z^\top`.
+    r"""Read vectors in three learned vectors that rotate with them: :math:`X = V Z^\top`.
 
     Args:
         features: Channels, at least 4.

@@ -32,12 +32,14 @@ def solid_harmonics(vectors: Float[Array, "*batch 3"], max_degree: int) -> Float
     square = x * x + y * y + z * z
     orders = np.arange(max_degree + 1)
 
-    def turn(power, _):
+    def raise_order(power, _):
         """Real and imaginary part of (x + i y)^m."""
         real, imaginary = power
         return (x * real - y * imaginary, x * imaginary + y * real), power
 
-    _, (real, imaginary) = lax.scan(turn, (jnp.ones_like(x), jnp.zeros_like(x)), length=len(orders))
+    _, (real, imaginary) = lax.scan(
+        raise_order, (jnp.ones_like(x), jnp.zeros_like(x)), length=len(orders)
+    )
 
     # What remains is a polynomial in z and |v|^2, for all orders at once:
     # q_l^m = a (z q_{l-1}^m - b |v|^2 q_{l-2}^m), from the constant q_m^m on.

@@ -161,7 +161,7 @@ class TrunkOutput(NamedTuple):
     Attributes:
         vectors: Vectors of all stages side by side.
         invariants: The vectors joined, and read in the frame.
-        frame: Three vectors that turn with the cloud, at each point.
+        frame: Three vectors that rotate with the cloud, at each point.
         fused: Local features after attention to the spectrum, of all layers side by side.
         local: Local features before it.
     """
