@@ -142,7 +142,7 @@ def repeat_rows(row: Float[Array, "n d"], examples: Float[Array, "b ..."]) -> Fl
 
 
 def drop_path_ramp(rate: float, depth: int) -> tuple[float, ...]:
-    """Spread a rate of stochastic depth linearly over the blocks, from 0 to `rate`.
+    """Raise a rate of stochastic depth linearly over the blocks, from 0 to `rate`.
 
     Args:
         rate: Probability to drop the branch of the last block.

@@ -81,7 +81,7 @@ class Attention(nnx.Module):
         self, x: Float[Array, "b n w"], rotate: Rotate | None = None
     ) -> tuple[Float[Array, "b n h d"], Float[Array, "b n h d"], Float[Array, "b n h d"]]:
         """Compute queries, keys and values; `rotate` acts on the first two, after their norm."""
-        # Split before heads are told apart: the gradient is one concatenation.
+        # Split before the heads: the gradient is one concatenation.
         query, key, value = (
             rearrange(part, "b n (h d) -> b n h d", h=self.num_heads)
             for part in jnp.split(self.qkv(x), 3, axis=-1)

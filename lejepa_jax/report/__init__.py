@@ -10,16 +10,17 @@ from lejepa_jax.report.examples import (
     plot_neighbors,
     plot_patch_pca,
 )
+from lejepa_jax.report.facts import data_facts, speed
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.report.page import write_report
 from lejepa_jax.report.tables import results_table
-from lejepa_jax.report.timing import speed
 
 __all__ = [
     "LOOP_METRICS",
     "Metric",
     "advice",
     "curve_panels",
+    "data_facts",
     "embedding_pictures",
     "examples_of_classes",
     "plot_curves",

@@ -70,7 +70,7 @@ def embedding_pictures(
         pictures.append(Picture("Covariance spectrum of the embedding", draw, text, vector=True))
     if features is not None and len(features) > 2:
         text = "Features of held-out examples" + ("" if labels is None else ", colored by class")
-        text += "; training saw no label. Distances between far groups mean little."
+        text += ". Distances between far groups mean little."
         draw = partial(plot_map, map_key, features, labels, class_names=class_names)
         pictures.append(Picture("Map of the features", draw, text))
     if features is not None and images is not None and len(features) > 1:

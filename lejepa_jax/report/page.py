@@ -20,6 +20,7 @@ from lejepa_jax.report import previous
 from lejepa_jax.report.curves import curve_panels, plot_curves
 from lejepa_jax.report.diagnosis import advice
 from lejepa_jax.report.drawing import printable
+from lejepa_jax.report.facts import speed_facts
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.report.previous import (  # noqa: F401  (goes with `_either`)
     assemble_results,
@@ -33,7 +34,6 @@ from lejepa_jax.report.tables import (
     score_cells,
     single_diagnostics,
 )
-from lejepa_jax.report.timing import speed_facts
 
 _CSS = """
 :root { --ink: #1c1c1e; --soft: #5c5c63; --line: #d9d9de; --page: #fbfbfc; --card: #ffffff; }

@@ -133,7 +133,7 @@ def diagnostic_cells(diagnostics: Mapping[str, Any]) -> Cells | None:
 
 
 def single_diagnostics(diagnostics: Mapping[str, Any]) -> dict[str, str]:
-    """List the diagnostics that are single numbers.
+    """List the diagnostics that are single numbers; None is not known.
 
     Examples:
         >>> single_diagnostics({"encoder": {"rankme": 30.2}, "sigreg_null": 1.05})
@@ -142,7 +142,7 @@ def single_diagnostics(diagnostics: Mapping[str, Any]) -> dict[str, str]:
     return {
         _title(name): _number(value)
         for name, value in diagnostics.items()
-        if not isinstance(value, Mapping)
+        if value is not None and not isinstance(value, Mapping)
     }
 
 

@@ -224,11 +224,11 @@ def test_stochastic_depth_keeps_the_mean_and_depends_on_the_key_of_the_example_a
 
 def test_gelu_and_its_derivative_are_those_of_the_normal_distribution():
     x = np.linspace(-8, 8, 65)
-    value, slope = jax.jit(jax.vmap(jax.value_and_grad(gelu)))(jnp.asarray(x, jnp.float32))
+    value, derivative = jax.jit(jax.vmap(jax.value_and_grad(gelu)))(jnp.asarray(x, jnp.float32))
     normal = scipy.stats.norm
     # Far below zero the unit is a small difference: exact to a rounding of its largest part.
     np.testing.assert_allclose(value, x * normal.cdf(x), rtol=2e-5, atol=8 * 2**-24)
-    np.testing.assert_allclose(slope, normal.cdf(x) + x * normal.pdf(x), rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(derivative, normal.cdf(x) + x * normal.pdf(x), rtol=2e-5, atol=1e-6)
     assert gelu(jnp.ones(1, jnp.bfloat16)).dtype == jnp.bfloat16
 
 

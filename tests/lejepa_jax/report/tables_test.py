@@ -10,6 +10,7 @@ from lejepa_jax.report.tables import (
     names_html,
     results_table,
     score_cells,
+    single_diagnostics,
 )
 
 SUITES = {
@@ -60,6 +61,10 @@ def test_without_labels_the_table_has_the_numbers_that_need_none():
         "1.5",
     ]
     assert cells_of(next(x for x in lines if "untrained" in x))[1:] == ["–", "–", "3", "400"]
+
+
+def test_a_diagnostic_that_is_not_known_is_left_out():
+    assert single_diagnostics({"sigreg_null": None, "parameters": 12}) == {"parameters": "12"}
 
 
 def test_a_run_that_was_not_evaluated_has_an_empty_table():

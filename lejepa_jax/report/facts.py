@@ -1,9 +1,44 @@
-"""How fast a run was, from its logged rows."""
+"""What is worth knowing of a run beside its results: its data and its speed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from lejepa_jax.data.source import ImageSource
+from lejepa_jax.data.splits import Splits
+
+
+def data_facts(splits: Splits) -> dict[str, str]:
+    """Say what a data set is, for the report.
+
+    Args:
+        splits: The data.
+
+    Returns:
+        Texts by name: how many examples there are, what was noticed when they were loaded, how many
+        could not be read since.
+
+    Examples:
+        >>> from lejepa_jax.data import from_arrays
+        >>> images = np.zeros((3, 8, 8, 1), np.uint8)
+        >>> splits = Splits("tiny", from_arrays(images), from_arrays(images[:1]), (), {})
+        >>> list(data_facts(splits).values())
+        ['tiny', '3 to train on, 1 held out', 'none', '8 x 8 pixels, 1 channel']
+    """
+    train, test = splits.train, splits.test
+    facts = {
+        "data set": splits.name,
+        "examples": f"{len(train):,} to train on, {len(test):,} held out",
+        "classes": str(train.num_classes or "none"),
+    }
+    if isinstance(train, ImageSource):
+        size, channels = train.image_size, train.channels
+        facts["images"] = f"{size} x {size} pixels, {channels} channel{'s' * (channels > 1)}"
+    facts |= {name: str(text) for name, text in splits.info.items()}
+    if train.bad_records:  # of all splits of a load
+        facts["unreadable"] = f"{len(train.bad_records):,}, left out"
+    return facts
 
 
 def speed(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
