@@ -25,7 +25,9 @@ from flax import nnx
 from lejepa_jax import data
 from lejepa_jax.augment import CIFAR_MEAN, CIFAR_STD, ViewSpec, eval_view
 from lejepa_jax.nn import ViT
-from lejepa_jax.tasks import ClassificationConfig, Classifier
+from lejepa_jax.tasks import ClassificationConfig
+from lejepa_jax.tasks.image_classification import Classifier
+from lejepa_jax.training.network import Variables, network
 
 ENCODINGS = (
     "learned_absolute",
@@ -86,18 +88,19 @@ def make_step(task: Any, optimizer: optax.GradientTransformation):
 def make_score(config: ClassificationConfig):
     """How many images of a batch are recognized at some side, compiled once for all seeds."""
 
-    def build() -> Classifier:
-        rngs = nnx.Rngs(0)
-        return Classifier(config.encoder(position=config.encoding, rngs=rngs), 10, rngs=rngs)
+    def make(key: jax.Array) -> Classifier:
+        rngs = nnx.Rngs(key)
+        encoder = config.make_encoder(in_channels=3, dtype=jnp.float32, axis_name=None, rngs=rngs)
+        return Classifier(encoder, 10, rngs=rngs)
 
-    graphdef, _ = nnx.split(nnx.eval_shape(build))
+    net = network(make)
 
     @functools.partial(jax.jit, static_argnums=(3, 4))
-    def score(params, images, labels, size, weigh):
-        network = nnx.merge(graphdef, params)
-        network.encoder.log_measure = weigh
+    def score(variables, images, labels, size, weigh):
+        model = net.merge(*variables)
         seen = eval_view(images, size, mean=CIFAR_MEAN, std=CIFAR_STD)
-        return (network.head(network.encoder(seen)).argmax(-1) == labels).sum()
+        features = model.encoder(seen, weigh_tokens=weigh)
+        return (model.head(features).argmax(-1) == labels).sum()
 
     return score
 
@@ -111,9 +114,9 @@ def run(args: argparse.Namespace, splits: data.Splits, encoding: str, seeds: lis
     step = make_step(task, optimizer)
     score = make_score(config)
 
-    def accuracy(params: Any, count: int, size: int, weigh: bool) -> float:
+    def accuracy(variables: Variables, count: int, size: int, weigh: bool) -> float:
         parts = [splits.test.gather(np.arange(i, i + 500)) for i in range(0, count, 500)]
-        right = [score(params, b["image"], b["label"], size, weigh) for b in parts]
+        right = [score(variables, b["image"], b["label"], size, weigh) for b in parts]
         return int(sum(right)) / count
 
     for seed in seeds:
@@ -134,12 +137,11 @@ def run(args: argparse.Namespace, splits: data.Splits, encoding: str, seeds: lis
                 start = time.perf_counter()
         losses = np.asarray(jnp.stack(losses))
         seconds = time.perf_counter() - start
-        params = variables.params
-        found = {f"{args.size} px": accuracy(params, len(splits.test), args.size, False)}
-        found["near"] = accuracy(params, args.far_images, args.size, False)
+        found = {f"{args.size} px": accuracy(variables, len(splits.test), args.size, False)}
+        found["near"] = accuracy(variables, args.far_images, args.size, False)
         for size in (args.size * 3 // 2, args.size * 2):
-            found[f"{size} px"] = accuracy(params, args.far_images, size, False)
-            found[f"{size} px, weighted"] = accuracy(params, args.far_images, size, True)
+            found[f"{size} px"] = accuracy(variables, args.far_images, size, False)
+            found[f"{size} px, weighted"] = accuracy(variables, args.far_images, size, True)
         write(
             {
                 "encoding": encoding,
@@ -169,7 +171,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     names = [f"{size} px", "near"]
     for far in (size * 3 // 2, size * 2):
         names += [f"{far} px", f"{far} px, weighted"]
-    heads = " | ".join(names).replace("near", f"{size} px, as right")
+    heads = " | ".join(names).replace("near", f"{size} px, same images")
     lines = [f"| encoding | parameters | loss | {heads} |", "|" + "---|" * 9]
     for encoding in dict.fromkeys(row["encoding"] for row in rows):
         own = [row for row in rows if row["encoding"] == encoding]
