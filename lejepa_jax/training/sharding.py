@@ -1,11 +1,16 @@
 """Meshes by name, and which parameters are sharded over them."""
 
+import collections
+import contextlib
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 import optax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
@@ -45,11 +50,11 @@ def parse_mesh(text: str) -> dict[str, int]:
     return {axis: sizes.get(axis, 1) for axis in AXES}
 
 
-def make_mesh(sizes: Mapping[str, int], devices: list[jax.Device]) -> jax.sharding.Mesh:
-    """Lay devices out, those of one process next to each other.
+def make_mesh(sizes: Mapping[str, int], devices: Sequence[jax.Device]) -> jax.sharding.Mesh:
+    """Make a mesh in the order of the hardware, see `arrange_devices`.
 
     Args:
-        sizes: Size of each axis.
+        sizes: Size of each axis, the one with the most communication last.
         devices: As many devices.
 
     Returns:
@@ -59,8 +64,39 @@ def make_mesh(sizes: Mapping[str, int], devices: list[jax.Device]) -> jax.shardi
         >>> dict(make_mesh({"data": 1, "fsdp": 2}, jax.devices()[:2]).shape)
         {'data': 1, 'fsdp': 2}
     """
-    grid = np.array(devices).reshape(tuple(sizes.values()))
+    grid = arrange_devices(tuple(sizes.values()), devices)
     return jax.sharding.Mesh(grid, tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
+
+
+def arrange_devices(shape: tuple[int, ...], devices: Sequence[Any]) -> np.ndarray:
+    """Arrange devices so that neighbors along the last axis are neighbors in the hardware.
+
+    On a TPU these are neighbors on its torus; slices of a pod are apart along the first axis, where
+    the least is sent. Elsewhere the devices of a process are next to each other, and the processes
+    of a slice (machines that share a fast network).
+
+    Args:
+        shape: Size of each axis.
+        devices: As many devices, in any order.
+
+    Returns:
+        An array of the devices, of that shape.
+
+    Examples:
+        >>> arrange_devices((2, 2), jax.devices()[:4][::-1])[0, 1] == jax.devices()[1]
+        True
+    """
+    by_slice = collections.defaultdict(list)
+    for device in sorted(devices, key=lambda device: (device.process_index, device.id)):
+        by_slice[getattr(device, "slice_index", 0)].append(device)
+    ordered = [device for index in sorted(by_slice) for device in by_slice[index]]
+    arrange = functools.partial(mesh_utils.create_device_mesh, allow_split_physical_axes=True)
+    if ordered[0].platform == "tpu" and shape[0] % len(by_slice) == 0:
+        rest = (shape[0] // len(by_slice), *shape[1:])
+        # Devices that are a part of a torus have no such order.
+        with contextlib.suppress(ValueError, NotImplementedError, AssertionError):
+            return np.concatenate([arrange(rest, by_slice[index]) for index in sorted(by_slice)])
+    return np.array(ordered).reshape(shape)
 
 
 def parameter_shardings(params: PyTree, kinds: PyTree, mesh: jax.sharding.Mesh) -> PyTree:
