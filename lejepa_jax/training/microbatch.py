@@ -72,11 +72,11 @@ def microbatched_value_and_grad(
     Examples:
         >>> def encode(w, x):
         ...     return jnp.tanh(w * x)
-        >>> def spread(w, z):
+        >>> def loss(w, z):
         ...     return jnp.square(z.mean()) + z.var()
         >>> x = jnp.arange(6.0)
-        >>> result = microbatched_value_and_grad(encode, spread, num_microbatches=3)(0.3, x)
-        >>> exact = jax.grad(lambda w: spread(w, encode(w, x)))(0.3)
+        >>> result = microbatched_value_and_grad(encode, loss, num_microbatches=3)(0.3, x)
+        >>> exact = jax.grad(lambda w: loss(w, encode(w, x)))(0.3)
         >>> bool(jnp.allclose(result.gradient, exact))
         True
 
@@ -101,18 +101,18 @@ def microbatched_value_and_grad(
         # so: every pull-back that meets data would sum over devices there and then. Marked as
         # varying, they leave that to the one pull-back of the mark.
         params, unmark = jax.vjp(lambda params: _vary_like(params, embeddings), params)
-        value, (direct, slopes) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=loss_has_aux)(
-            params, embeddings
-        )
-        slope_parts, rebuild_slopes = _split_tree(slopes, out_axes, num_microbatches)
+        value, (direct, cotangents) = jax.value_and_grad(
+            loss, argnums=(0, 1), has_aux=loss_has_aux
+        )(params, embeddings)
+        cotangent_parts, rebuild_cotangents = _split_tree(cotangents, out_axes, num_microbatches)
 
         def accumulate(total: PyTree, operands: tuple[Any, Any]) -> tuple[PyTree, Any]:
-            part, slope_part = operands
+            part, cotangent_part = operands
             _, pull_back, aux = jax.vjp(lambda params: embed(params, part), params, has_aux=True)
-            (gradient,) = pull_back(rebuild_slopes(slope_part))
+            (gradient,) = pull_back(rebuild_cotangents(cotangent_part))
             return jax.tree.map(jnp.add, total, gradient), aux
 
-        total, encoder_aux = jax.lax.scan(accumulate, direct, (parts, slope_parts))
+        total, encoder_aux = jax.lax.scan(accumulate, direct, (parts, cotangent_parts))
         (gradient,) = unmark(total)
         value, loss_aux = value if loss_has_aux else (value, None)
         return MicrobatchResult(value, gradient, loss_aux, encoder_aux)
@@ -123,7 +123,7 @@ def microbatched_value_and_grad(
 def _split_tree(
     tree: PyTree, axes: Any, num: int
 ) -> tuple[list[jax.Array], Callable[[list[jax.Array]], PyTree]]:
-    """Cut the leaves with an axis into `(num, ...)`, and return what puts one part together."""
+    """Cut the leaves with an axis into `(num, ...)`, and return what rebuilds a tree from one part."""
     leaves, treedef = jax.tree.flatten(tree)
     leaf_axes = _leaf_axes(tree, axes)
     parts = [
@@ -147,13 +147,13 @@ def _join_tree(stacked: PyTree, axes: Any) -> PyTree:
 
 
 def _leaf_axes(tree: PyTree, axes: Any) -> list[int | None]:
-    spread = jax.tree.map(
+    repeated = jax.tree.map(
         lambda axis, subtree: [axis] * len(jax.tree.leaves(subtree)),
         axes,
         tree,
         is_leaf=lambda axis: axis is None,
     )
-    return jax.tree.leaves(spread, is_leaf=lambda axis: axis is None)
+    return jax.tree.leaves(repeated, is_leaf=lambda axis: axis is None)
 
 
 def _split(x: jax.Array, axis: int, num: int) -> jax.Array:
