@@ -1,7 +1,17 @@
-"""Fixed positions of a grid of patches, added to its tokens."""
+"""Where the patches of a grid are: tables that are added, encodings that turn queries and keys."""
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+import rope_jax
+
+# Positions that are no encoding of `rope_jax`.
+_OWN = ("learned", "sincos", "none")
 
 
 def sincos_table(
@@ -48,3 +58,103 @@ def sincos_table(
     rows = jnp.broadcast_to(halves[0][:, None], shape)
     columns = jnp.broadcast_to(halves[1][None], shape)
     return jnp.concatenate([rows, columns], -1)
+
+
+def resize_table(
+    table: Float[Array, "h w d"], grid: tuple[int, int]
+) -> Float[Array, "{grid[0]} {grid[1]} d"]:
+    """Resize a learned table to another grid, bicubically with half-pixel centers.
+
+    Without antialiasing, so that a smaller crop samples the table instead of averaging it away.
+
+    Args:
+        table: Learned positions.
+        grid: Rows and columns wanted.
+
+    Returns:
+        The table of that grid; the same one on its own grid.
+
+    Examples:
+        >>> resize_table(jnp.ones((2, 2, 3)), (4, 3)).shape
+        (4, 3, 3)
+    """
+    if grid == table.shape[:2]:
+        return table
+    return jax.image.resize(table, (*grid, table.shape[-1]), "cubic", antialias=False)
+
+
+def position_by_name(
+    spec: str, head_dim: int, num_heads: int, grid: tuple[int, int]
+) -> str | rope_jax.Encoding:
+    """Read what `position` says of a vision transformer.
+
+    Args:
+        spec: "learned", "sincos" or "none", or an encoding of `rope_jax` with its options.
+        head_dim: Channels of one head.
+        num_heads: Heads.
+        grid: Rows and columns of the patches trained on.
+
+    Returns:
+        One of the three words, or the encoding.
+
+    Raises:
+        ValueError: If there is no such encoding, or it has no such option.
+
+    Examples:
+        >>> position_by_name("learned", 8, 2, (4, 4))
+        'learned'
+    """
+    try:
+        name, options = rope_jax.parse_choice(spec)
+        if name in _OWN:
+            if options:
+                raise ValueError(f"{name!r} takes no options, got {spec!r}")
+            return name
+        return rope_jax.encoding_by_name(spec, head_dim, num_heads, grid=grid, remainder="pass")
+    except ValueError as error:
+        own = ", ".join(_OWN)
+        raise ValueError(f"position must be {own}, or name an encoding; {error}") from None
+
+
+def encode_positions(
+    encoding: rope_jax.Encoding,
+    params: Any,
+    positions: Float[Array, "n m"],
+    *,
+    sets: int,
+    num_prefix: int,
+) -> tuple[Array | None, tuple[Callable[[Array], Array], ...]]:
+    """Prepare an encoding for a grid, once a forward pass.
+
+    Args:
+        encoding: The encoding.
+        params: What it learned, sets first.
+        positions: Where the patches are.
+        sets: How many sets of parameters there are.
+        num_prefix: Tokens in front of the patches, which are left alone.
+
+    Returns:
+        What is added to the patches, or None; for each set, what turns queries or keys
+        `(b, num_prefix + n, h, d)`.
+
+    Examples:
+        >>> encoding = rope_jax.encoding_by_name("axial", 8, 2)
+        >>> params = rope_jax.init_layers(encoding, jax.random.key(0), 1)
+        >>> added, (rotate,) = encode_positions(
+        ...     encoding, params, jnp.zeros((4, 2)), sets=1, num_prefix=1)
+        >>> added, bool((rotate(jnp.ones((1, 5, 2, 8))) == 1).all())
+        (None, True)
+    """
+    rotations = rope_jax.prepare_layers(encoding, params, positions, sets)
+
+    def rotate(rotation: Any, x: Array) -> Array:
+        prefix, patches = x[:, :num_prefix], x[:, num_prefix:]
+        # In float32, as the tables are: only the result is rounded.
+        turned = encoding.rotate(rotation, patches.astype(jnp.float32))
+        return jnp.concatenate([prefix, turned.astype(x.dtype)], 1)
+
+    added = None
+    if encoding.embed is not None:
+        first = jax.tree.map(lambda leaf: leaf[0], params)
+        added = encoding.embed(first, positions)
+    return added, tuple(functools.partial(rotate, rotation) for rotation in rotations)

@@ -1,6 +1,5 @@
 """Vision transformers: any image size, learned, sin-cos or pluggable positions, attention maps."""
 
-import functools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,12 +25,14 @@ from lejepa_jax.nn.layers import (
     repeat_rows,
 )
 from lejepa_jax.nn.normalization import layer_norm
-from lejepa_jax.nn.positions import sincos_table
+from lejepa_jax.nn.positions import (
+    encode_positions,
+    position_by_name,
+    resize_table,
+    sincos_table,
+)
 from lejepa_jax.nn.transformer import Block, Rotate
 from lejepa_jax.statistics.reductions import AxisName
-
-# Positions that this encoder makes itself.
-_OWN_POSITIONS = ("learned", "sincos", "none")
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class ViT(nnx.Module):
         self.patch_size = patch_size
         self.grid = self._grid("image_size", height, breadth)
         if isinstance(position, str):
-            position = self._by_name(position, width // num_heads, num_heads)
+            position = position_by_name(position, width // num_heads, num_heads, self.grid)
         self.in_channels = in_channels
         self.features = width
         self.num_prefix = (pooling == "cls") + num_registers
@@ -217,20 +218,6 @@ class ViT(nnx.Module):
         )
         self.norm = layer_norm(width, rngs=rngs)
 
-    def _by_name(self, spec: str, head_dim: int, num_heads: int) -> str | rope_jax.Encoding:
-        try:
-            name, options = rope_jax.parse_choice(spec)
-            if name in _OWN_POSITIONS:
-                if options:
-                    raise ValueError(f"{name!r} takes no options, got {spec!r}")
-                return name
-            return rope_jax.encoding_by_name(
-                spec, head_dim, num_heads, grid=self.grid, remainder="pass"
-            )
-        except ValueError as error:
-            own = ", ".join(_OWN_POSITIONS)
-            raise ValueError(f"position must be {own}, or name an encoding; {error}") from None
-
     def _grid(self, name: str, height: int, width: int) -> tuple[int, int]:
         if height % self.patch_size or width % self.patch_size or not (height and width):
             raise ValueError(
@@ -252,11 +239,7 @@ class ViT(nnx.Module):
             table = self.position_table[...]
             if cls is not None:
                 cls, table = cls + table[:1], table[1:]
-            table = table.reshape(*self.grid, self.features)
-            if grid != self.grid:
-                shape = (*grid, self.features)
-                table = jax.image.resize(table, shape, "cubic", antialias=False)
-            x = x + table[None]
+            x = x + resize_table(table.reshape(*self.grid, self.features), grid)[None]
         elif self.position == "sincos":
             x = x + sincos_table(*grid, self.features, reference=self.grid)[None]
         x = rearrange(x, "b gh gw w -> b (gh gw) w")
@@ -292,20 +275,10 @@ class ViT(nnx.Module):
             positions = rope_jax.patch_grid(grid, train_shape=self.grid).positions
         else:
             positions = self.coordinates(*grid)
-        rotations = rope_jax.prepare_layers(encoding, params, positions, self.position_sets)
-        rotations = rotations * (len(self.blocks) // self.position_sets)
-
-        def rotate(rotation: Any, x: Array) -> Array:
-            prefix, patches = x[:, : self.num_prefix], x[:, self.num_prefix :]
-            # In float32, as the tables are: only the result is rounded.
-            turned = encoding.rotate(rotation, patches.astype(jnp.float32))
-            return jnp.concatenate([prefix, turned.astype(x.dtype)], 1)
-
-        added = None
-        if encoding.embed is not None:
-            first = jax.tree.map(lambda leaf: leaf[0], params)
-            added = encoding.embed(first, positions)
-        return added, tuple(functools.partial(rotate, rotation) for rotation in rotations)
+        added, rotates = encode_positions(
+            encoding, params, positions, sets=self.position_sets, num_prefix=self.num_prefix
+        )
+        return added, rotates * (len(self.blocks) // self.position_sets)
 
     def _layers(
         self,
