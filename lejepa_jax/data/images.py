@@ -29,6 +29,7 @@ EXTENSIONS = (
 )
 # A quarter of a gigabyte decoded. Below the size at which Pillow itself begins to warn.
 _MAX_PIXELS = 2**26
+_BLOCK = 2**26
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _EIGHT_BITS = ValueType("8-bit", 0, 255)
 
@@ -130,6 +131,18 @@ def is_gray(file: str) -> bool | None:
             return image.mode != "LAB" and (image.mode[0] in "1LIF" or "LA;16B" in stored)
     except Exception:  # a damaged file may raise anything; decoding it will say what is wrong
         return None
+
+
+def return_memory_at_once() -> None:
+    """Have Pillow allocate in blocks that go back to the system when an image is dropped.
+
+    With its blocks of 16 MiB, the C library keeps a share of what large images took for every
+    thread that ever decoded one: gigabytes. Blocks above 32 MiB are always mapped and unmapped.
+    """
+    with needs_extra("train"):
+        from PIL import Image
+
+    Image.core.set_block_size(max(Image.core.get_block_size(), _BLOCK))
 
 
 def _open(file: ImageFile) -> "PilImage.Image":

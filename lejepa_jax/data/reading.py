@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int32
 
-from lejepa_jax.checks import check_positive, needs_extra
+from lejepa_jax.checks import check_positive
 from lejepa_jax.data.encoded import Decoding, Encoded, EncodedImages
+from lejepa_jax.data.images import return_memory_at_once
 from lejepa_jax.data.levels import parse_data_range
 from lejepa_jax.data.records import Ledger
 from lejepa_jax.data.source import Origin
@@ -120,8 +121,7 @@ class Request:
         Returns:
             The source.
         """
-        with needs_extra("train"):
-            import PIL.Image  # noqa: F401
+        return_memory_at_once()
         return EncodedImages(
             fetch,
             Origin(describe, path, version),

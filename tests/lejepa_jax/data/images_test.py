@@ -1,9 +1,17 @@
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from lejepa_jax import data
-from tests.lejepa_jax.data.pictures import folder, noise, save
+from lejepa_jax.data.encoded import ByteBudget
+from tests.lejepa_jax.data.pictures import folder, noise, numbered, save
 
 
 def test_every_kind_of_image_becomes_rgb(tmp_path):
@@ -111,3 +119,60 @@ def test_a_batch_keeps_its_size_when_an_image_turns_out_unreadable(tmp_path):
     (tmp_path / "cat" / f"{(victim + 1) % 6 if held_out != (victim + 1) % 6 else 1}.png").unlink()
     with pytest.raises(ValueError, match="2 so far, where max_bad_records allows 1"):
         source.gather(np.arange(5))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_large_images_are_not_decoded_all_at_once(tmp_path):
+    """Eight images of 72 MB with their copies, in 16 threads: one or two of them at a time."""
+    (tmp_path / "images").mkdir()
+    save(tmp_path / "images" / "0.png", np.full((3000, 3000, 3), 7), compress_level=1)
+    for i in range(1, 8):
+        shutil.copy(tmp_path / "images" / "0.png", tmp_path / "images" / f"{i}.png")
+    program = f"""
+import pathlib
+import PIL.Image
+def peak():
+    return int(pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+from lejepa_jax import data
+options = data.DataOptions(num_threads=16, decode_limit=120_000_000)
+before = peak()
+data.load("folder:{tmp_path / "images"}", image_size=8, options=options)
+print(peak() - before)
+"""
+    kilobytes = int(subprocess.check_output([sys.executable, "-c", program], text=True))
+    assert kilobytes < 160_000
+
+
+def test_a_budget_of_bytes_holds_back_threads_and_lends_all_to_one():
+    budget = ByteBudget(100)
+    held, most = 0, 0
+
+    def work(size):
+        nonlocal held, most
+        with budget.hold(size):
+            held += size
+            most = max(most, held)
+            time.sleep(0.001)
+            held -= size
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [40] * 30))
+        assert most == 80
+        list(pool.map(work, [30, 1000, 30]))
+    assert most == 1000
+
+
+def test_a_missing_library_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):
+    folder(tmp_path, 3)
+    known = data.load(f"folder:{tmp_path}", image_size=4, options=data.DataOptions(memory_limit=0))
+    for library in ("PIL", "sklearn.datasets", "tensorflow_datasets", "grain"):
+        monkeypatch.setitem(sys.modules, library, None)
+    wanted = r"is not installed: pip install 'lejepa-jax\[train\]'"
+    for name in (f"folder:{tmp_path}", "digits", "cifar10"):
+        for kind in (ImportError, ValueError):
+            with pytest.raises(kind, match=wanted):
+                data.load(name, image_size=4)
+    with pytest.raises(ImportError, match=wanted):  # not as unreadable images
+        known.train.gather(np.arange(2))
+    with pytest.raises(ImportError, match="grain " + wanted):
+        data.eval_batches(numbered(3), batch_size=2)
