@@ -1,8 +1,8 @@
 """Data sets: sources with random access, readers by name, splits and batches."""
 
-from lejepa_jax.data.arrays import DecodedImages, from_arrays
 from lejepa_jax.data.batches import batches, epoch_order, eval_batches
-from lejepa_jax.data.encoded import EncodedImages
+from lejepa_jax.data.images.arrays import DecodedImages, from_arrays
+from lejepa_jax.data.images.encoded import EncodedImages
 from lejepa_jax.data.inspection import (
     Fingerprint,
     count_duplicates,

@@ -76,7 +76,7 @@ def batches(
             divide the batch, or a number is out of range.
 
     Examples:
-        >>> from lejepa_jax.data.arrays import from_arrays
+        >>> from lejepa_jax.data.images.arrays import from_arrays
         >>> source = from_arrays(np.zeros((5, 2, 2, 1), np.uint8))
         >>> iterator = batches(source, batch_size=4, seed=0)
         >>> next(iterator)["image"].shape, iterator.get_state()
@@ -125,7 +125,7 @@ def eval_batches(
         ValueError: If the processes do not divide the batch or a number is out of range.
 
     Examples:
-        >>> from lejepa_jax.data.arrays import from_arrays
+        >>> from lejepa_jax.data.images.arrays import from_arrays
         >>> source = from_arrays(np.zeros((5, 2, 2, 1), np.uint8))
         >>> [int(batch["mask"].sum()) for batch in eval_batches(source, batch_size=3)]
         [3, 2]

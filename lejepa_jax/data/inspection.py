@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lejepa_jax.data.arrays import DecodedImages
+from lejepa_jax.data.images.arrays import DecodedImages
 from lejepa_jax.data.source import Source
 from lejepa_jax.data.splits import Splits
 
@@ -123,7 +123,7 @@ def count_duplicates(train: Source, test: Source) -> int | None:
         files or 1 GiB, or where the examples are neither in memory nor files.
 
     Examples:
-        >>> from lejepa_jax.data.arrays import from_arrays
+        >>> from lejepa_jax.data.images.arrays import from_arrays
         >>> images = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
         >>> count_duplicates(from_arrays(images[:3]), from_arrays(images[2:]))
         1

@@ -24,11 +24,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, cast
 
-from lejepa_jax.data.arrays import from_arrays
+from lejepa_jax.checks import check_choice
 from lejepa_jax.data.batches import batches, eval_batches
-from lejepa_jax.data.encoded import ByteBudget, Decoding, EncodedImages
+from lejepa_jax.data.images.arrays import from_arrays
+from lejepa_jax.data.images.encoded import ByteBudget, Decoding, EncodedImages
+from lejepa_jax.data.images.levels import PERCENTILES, Scale, parse_data_range
 from lejepa_jax.data.inspection import count_duplicates
-from lejepa_jax.data.levels import PERCENTILES, Scale, parse_data_range
 from lejepa_jax.data.readers.digits import read_digits
 from lejepa_jax.data.readers.folder import read_folder
 from lejepa_jax.data.readers.npz import read_npz
@@ -72,7 +73,8 @@ def load(
     ``digits``       scikit-learn's 1,797 handwritten digits, gray, 8 x 8, 500 of them held out.
     ``folder:PATH``  Images below PATH; with the name ``folder`` alone, below `data_dir`. Its
                      sub-folders are the classes, however deep the images lie in them; without
-                     sub-folders there are no labels. Folders ``train`` and ``test`` (or
+                     sub-folders there are no labels, unless a file ``labels.csv`` with the columns
+                     ``file`` and ``label`` has them. Folders ``train`` and ``test`` (or
                      ``validation``, ``val``, ``valid``) are the splits. Links that leave PATH, and
                      links to folders, are not followed.
     ``npz:PATH``     Arrays ``images`` (n h w [c], uint8) and ``labels``, or a pair for each split
@@ -91,8 +93,10 @@ def load(
     Images are squashed to a square, which the ``aspect`` of each tells how to undo. Images of a
     folder stay gray if all of them are, by what their headers declare, and of a TFDS set if it says
     so; else they become RGB. Transparency is laid over white, EXIF orientation is applied. Values
-    of more than 8 bits are scaled by `DataOptions.data_range` and rounded. Files of several pages
-    or of other bands than gray or RGB are refused, since a part would be lost.
+    of more than 8 bits are scaled by `DataOptions.data_range` and rounded. TIFF files of several
+    pages or of other bands than gray or RGB are refused, since a part would be lost; of an animated
+    GIF, PNG or WebP the first picture is taken. `Splits.info` says how many held-out images are
+    trained on, if any.
 
     Args:
         name: See the table.
@@ -132,6 +136,7 @@ def load(
     """
     if not image_size >= 1:
         raise ValueError(f"image_size must be positive, got {image_size}")
+    check_choice("holdout", holdout, ("test", "validation"))
     options = DataOptions() if options is None else options
     data_range = parse_data_range(options.data_range)
     scale = Scale(data_range)

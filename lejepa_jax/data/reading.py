@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Int32
 
 from lejepa_jax.checks import check_positive
-from lejepa_jax.data.encoded import Decoding, Encoded, EncodedImages
-from lejepa_jax.data.images import return_memory_at_once
-from lejepa_jax.data.levels import parse_data_range
+from lejepa_jax.data.images.decoding import return_memory_at_once
+from lejepa_jax.data.images.encoded import Decoding, Encoded, EncodedImages
+from lejepa_jax.data.images.levels import parse_data_range
 from lejepa_jax.data.records import Ledger
 from lejepa_jax.data.source import Origin
 from lejepa_jax.data.splits import Parts

@@ -76,7 +76,7 @@ def hold_out(
         ValueError: If an option is out of range, or there are too few examples.
 
     Examples:
-        >>> from lejepa_jax.data.arrays import from_arrays
+        >>> from lejepa_jax.data.images.arrays import from_arrays
         >>> source = from_arrays(np.zeros((10, 4, 4), np.uint8), np.arange(10) % 2)
         >>> splits = hold_out("blank", Parts(source))
         >>> len(splits.train), splits.test.labels, splits.info["test"]

@@ -55,7 +55,7 @@ def map_examples(
         ValueError: If no example can be read.
 
     Examples:
-        >>> from lejepa_jax.data.arrays import from_arrays
+        >>> from lejepa_jax.data.images.arrays import from_arrays
         >>> source = from_arrays(np.full((5, 2, 2), 7, np.uint8), np.array([0, 1, 0, 1, 1]))
         >>> def brightest(batch):
         ...     return batch["image"].max((1, 2, 3))

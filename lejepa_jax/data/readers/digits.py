@@ -3,7 +3,7 @@
 import numpy as np
 
 from lejepa_jax.checks import needs_extra
-from lejepa_jax.data.arrays import from_arrays
+from lejepa_jax.data.images.arrays import from_arrays
 from lejepa_jax.data.reading import Request
 from lejepa_jax.data.splits import Parts, stratified_split
 

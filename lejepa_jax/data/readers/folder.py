@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from lejepa_jax.data.encoded import Encoded, EncodedImages
-from lejepa_jax.data.images import EXTENSIONS, is_gray
+from lejepa_jax.data.images.decoding import EXTENSIONS, is_gray
+from lejepa_jax.data.images.encoded import Encoded, EncodedImages
 from lejepa_jax.data.listing import Listing, list_splits
 from lejepa_jax.data.reading import Request
 from lejepa_jax.data.splits import Parts

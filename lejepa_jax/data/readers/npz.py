@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lejepa_jax.data.arrays import from_arrays
+from lejepa_jax.data.images.arrays import from_arrays
 from lejepa_jax.data.reading import Request
 from lejepa_jax.data.source import Origin, numbered_classes
 from lejepa_jax.data.splits import Parts
@@ -78,7 +78,7 @@ def _npz_pair(
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise ValueError(
                 f"{images_key} must be uint8 of shape (n, h, w) or (n, h, w, c), "
-                f"got {images.dtype} of shape {images.shape}"
+                f"scaled to 0 to 255, got {images.dtype} of shape {images.shape}"
             )
         if labels is not None and labels.dtype.kind not in "iu":
             raise ValueError(f"{labels_key} must be integers, got {labels.dtype}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lejepa_jax.checks import needs_extra
-from lejepa_jax.data.encoded import Encoded, EncodedImages
+from lejepa_jax.data.images.encoded import Encoded, EncodedImages
 from lejepa_jax.data.reading import HELD_OUT, Request, choose_held_out
 from lejepa_jax.data.splits import Parts
 

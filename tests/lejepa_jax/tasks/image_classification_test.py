@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from lejepa_jax.augment.mixing import mix_pairs
 from lejepa_jax.augment.specs import ViewSpec
-from lejepa_jax.data.arrays import from_arrays
+from lejepa_jax.data.images.arrays import from_arrays
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.results import run_evaluators
 from lejepa_jax.nn.vision_transformer import ViT

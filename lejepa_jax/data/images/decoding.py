@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from lejepa_jax.checks import needs_extra
-from lejepa_jax.data.levels import (
+from lejepa_jax.data.images.levels import (
     DataRange,
     Scale,
     ValueType,

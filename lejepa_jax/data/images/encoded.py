@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Int, Int32, Int64
 
 from lejepa_jax.checks import MissingExtra
-from lejepa_jax.data.arrays import DecodedImages
-from lejepa_jax.data.images import ImageFile, read_image, read_sample
-from lejepa_jax.data.levels import Scale
+from lejepa_jax.data.images.arrays import DecodedImages
+from lejepa_jax.data.images.decoding import ImageFile, read_image, read_sample
+from lejepa_jax.data.images.levels import Scale
 from lejepa_jax.data.records import BadRecord, Ledger
 from lejepa_jax.data.source import Batch, ImageSource, Origin
 

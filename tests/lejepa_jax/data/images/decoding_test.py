@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lejepa_jax import data
-from lejepa_jax.data.encoded import ByteBudget
+from lejepa_jax.data.images.encoded import ByteBudget
 from tests.lejepa_jax.data.pictures import folder, noise, numbered, save
 
 

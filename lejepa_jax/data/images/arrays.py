@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float32, Int, Int32, Int64, UInt8
 
-from lejepa_jax.data.images import read_image
+from lejepa_jax.data.images.decoding import read_image
 from lejepa_jax.data.records import BadRecord, Ledger
 from lejepa_jax.data.source import Batch, ImageSource, Origin, numbered_classes
 
@@ -121,7 +121,7 @@ def from_arrays(
     """
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
         raise ValueError(
-            "images must be uint8 of shape (n, h, w) or (n, h, w, c), "
+            "images must be uint8 of shape (n, h, w) or (n, h, w, c), scaled to 0 to 255, "
             f"got {images.dtype} of shape {images.shape}"
         )
     images = images[..., None] if images.ndim == 3 else images

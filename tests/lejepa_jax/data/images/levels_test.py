@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from lejepa_jax import data
-from lejepa_jax.data.levels import parse_data_range
+from lejepa_jax.data.images.levels import parse_data_range
 from tests.lejepa_jax.data.pictures import noise, png16, save, tiff
 
 RNG = np.random.default_rng(1)
