@@ -18,6 +18,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_positive, check_samples
+from lejepa_jax.statistics.explicit_axes import accept_explicit_axes
 from lejepa_jax.statistics.reductions import (
     AxisName,
     gather_over_devices,
@@ -57,6 +58,7 @@ class FrequentDirections(NamedTuple):
 Summary = TypeVar("Summary", Covariance, ProjectedCovariance, FrequentDirections)
 
 
+@accept_explicit_axes
 def sample_covariance(
     samples: Float[Array, "n d"],
     *,
@@ -86,6 +88,7 @@ def sample_covariance(
     return Covariance(count, mean, scatter)
 
 
+@accept_explicit_axes
 def project_covariance(
     samples: Float[Array, "n d"],
     test_matrix: Float[Array, "d r"],
@@ -127,12 +130,13 @@ def project_covariance(
             f"test_matrix must have shape ({samples.shape[-1]}, r), got {test_matrix.shape}"
         )
     count, mean, centered = _center(samples, mask, axis_name)
-    projected = jnp.matmul(centered, test_matrix, precision=_EXACT)
+    projected = jnp.matmul(centered, test_matrix.astype(jnp.float32), precision=_EXACT)
     product = jnp.matmul(centered.T, projected, precision=_EXACT)
     trace, product = over_devices((jnp.square(centered).sum(), product), axis_name)
     return ProjectedCovariance(count, mean, trace, product)
 
 
+@accept_explicit_axes
 def frequent_directions(
     samples: Float[Array, "n d"],
     num_rows: int,
@@ -225,7 +229,7 @@ def merge_covariances(
         if test_matrix is None:
             raise ValueError("test_matrix must be given to merge projected covariances, got None")
         trace = first.trace + second.trace + jnp.square(row).sum()
-        projected = jnp.matmul(row, test_matrix, precision=_EXACT)
+        projected = jnp.matmul(row, test_matrix.astype(jnp.float32), precision=_EXACT)
         product = first.product + second.product + row[:, None] * projected[None, :]
         return ProjectedCovariance(count, mean, trace, product)
     if isinstance(first, Covariance) and isinstance(second, Covariance):
@@ -263,6 +267,7 @@ def summary_spectrum(
         return jnp.square(jnp.linalg.svd(summary.rows, compute_uv=False)) / count
     if test_matrix is None:
         raise ValueError("test_matrix must be given for a projected covariance, got None")
+    test_matrix = test_matrix.astype(jnp.float32)
     # Shifted by rounding times the trace, so that the Cholesky factor exists for any rank.
     shift = 1e-6 * jnp.maximum(summary.trace, 1e-30)
     product = summary.product + shift * test_matrix
@@ -272,6 +277,7 @@ def summary_spectrum(
     return jnp.maximum(jnp.square(jnp.linalg.svd(half, compute_uv=False)) - shift, 0) / count
 
 
+@accept_explicit_axes
 def whiten(
     samples: Float[Array, "n d"],
     *,
@@ -304,6 +310,7 @@ def whiten(
     return jax.scipy.linalg.solve_triangular(factor, centered.T, lower=True).T
 
 
+@accept_explicit_axes
 def isotropy_penalty(
     samples: Float[Array, "n d"],
     *,

@@ -13,6 +13,7 @@ from lejepa_jax.checks import check_positive, check_samples
 from lejepa_jax.objectives.directions import orthogonal_directions
 from lejepa_jax.objectives.slicing import slice_statistics
 from lejepa_jax.statistics.calibration import NullTable, null_table, p_value
+from lejepa_jax.statistics.explicit_axes import accept_explicit_axes
 from lejepa_jax.statistics.normality import Statistic, epps_pulley
 from lejepa_jax.statistics.reductions import masked_rows
 
@@ -29,6 +30,7 @@ class GaussianityTest(NamedTuple):
     edges: Float[Array, " edges"]
 
 
+@accept_explicit_axes
 def gaussianity_test(
     key: PRNGKeyArray,
     embeddings: Float[Array, "n d"],

@@ -1,15 +1,12 @@
 r"""What a cloud of embeddings looks like, without labels: rank, scale, roundness.
 
-Two kinds of functions. Those that take embeddings reduce sums and counts over the global sample
-(`mask`, `axis_name`): each device contributes a d x d second moment and the eigenvalues are taken
-of their sum, so any number of devices gives the same answer. Those that take a spectrum (the
+Two kinds of functions. Those that take embeddings reduce over the global sample (`mask`,
+`axis_name`): any number of devices gives the same answer. Those that take a spectrum (the
 eigenvalues of :func:`covariance_spectrum`) are plain functions of d numbers.
 
-**Precision.** Eigenvalues of a d x d moment in float32 carry an absolute error near
-:math:`\epsilon \lambda_{\max}`, :math:`\epsilon = 1.2 \cdot 10^{-7}`. What lies below
-:math:`\sqrt d\, \epsilon \lambda_{\max}` is rounding and is returned as exactly 0: a collapsed
-cloud has the rank it has, not d. Singular values, square roots, are thus resolved down to about
-1e-3 of the largest one.
+**Precision.** Singular values come from :mod:`lejepa_jax.diagnostics.factorization`, resolved down
+to :math:`\sqrt d\, \epsilon`, about 1e-6, of the largest one; what is below is rounding and exactly
+0. Eigenvalues of a covariance are their squares, resolved down to 1e-12 of the largest.
 """
 
 import jax.numpy as jnp
@@ -17,6 +14,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_positive, check_samples
+from lejepa_jax.diagnostics.factorization import EPSILON, singular_values
+from lejepa_jax.statistics.explicit_axes import accept_explicit_axes
 from lejepa_jax.statistics.reductions import (
     AxisName,
     center_rows,
@@ -25,9 +24,8 @@ from lejepa_jax.statistics.reductions import (
     row_count,
 )
 
-_EPSILON = 1.1920929e-07  # float32
 
-
+@accept_explicit_axes
 def rankme(
     embeddings: Float[Array, "*batch n d"],
     *,
@@ -40,8 +38,8 @@ def rankme(
     .. math:: \exp\Big(-\sum_k p_k \log p_k\Big), \qquad
         p_k = \frac{\sigma_k}{\sum_j \sigma_j} + \epsilon ,
 
-    with :math:`\sigma_k` the singular values of the *uncentered* matrix, the square roots of the
-    eigenvalues of its second moment. Between 1 and d (up to :math:`d \epsilon`).
+    with :math:`\sigma_k` the min(n, d) singular values of the *uncentered* matrix. Between 1 and d
+    (up to :math:`d \epsilon`).
 
     Args:
         embeddings: Samples on the last axis but one; leading axes are separate samples.
@@ -66,11 +64,15 @@ def rankme(
     """
     check_samples("embeddings", embeddings, mask)
     check_positive("eps", eps)
-    x = embeddings.astype(jnp.float32)
-    count = row_count(x, mask=mask, axis_name=axis_name)
-    return _exp_entropy(jnp.sqrt(_eigenvalues(_second_moment(x, count, mask, axis_name))), eps)
+    x = masked_rows(embeddings, mask)
+    values = singular_values(x, axis_name=axis_name)
+    # Fewer samples than features have as many singular values as there are samples.
+    num_values = row_count(x, mask=mask, axis_name=axis_name)
+    index = jnp.broadcast_to(jnp.arange(x.shape[-1], dtype=jnp.float32), values.shape)
+    return _exp_entropy(values, jnp.where(index < num_values, eps, 0.0))
 
 
+@accept_explicit_axes
 def feature_std(
     embeddings: Float[Array, "*batch n d"],
     *,
@@ -104,6 +106,7 @@ def feature_std(
     return jnp.sqrt(over_devices(jnp.square(x).sum(-2), axis_name) / count)
 
 
+@accept_explicit_axes
 def covariance_spectrum(
     embeddings: Float[Array, "*batch n d"],
     *,
@@ -133,8 +136,14 @@ def covariance_spectrum(
         Array([2., 0.], dtype=float32)
     """
     check_samples("embeddings", embeddings, mask)
-    x, _, count = center_rows(embeddings, mask=mask, axis_name=axis_name)
-    return _eigenvalues(_second_moment(x, count, mask, axis_name))
+    x, mean, count = center_rows(embeddings, mask=mask, axis_name=axis_name)
+    # Again, since rounding of the mean would be a direction of its own.
+    x, _, _ = center_rows(x, mask=mask, axis_name=axis_name)
+    # Far from 0 the samples themselves are rounded: a random matrix of this norm, about.
+    largest = jnp.abs(mean).max(-1)
+    rounding = 0.5 * EPSILON * largest * (jnp.sqrt(count[..., 0]) + x.shape[-1] ** 0.5)
+    values = singular_values(x, absolute=lax.stop_gradient(rounding), axis_name=axis_name)
+    return jnp.square(values) / count
 
 
 def condition_number(spectrum: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
@@ -244,6 +253,7 @@ def alpha_req(spectrum: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
     return 0.0 - jnp.sum(weight * x * y, axis=-1) / jnp.where(variance > 0, variance, 1.0)
 
 
+@accept_explicit_axes
 def lidar(
     embeddings: Float[Array, "v n d"],
     *,
@@ -299,14 +309,15 @@ def lidar(
     check_samples("embeddings", embeddings[0], mask)
     check_positive("delta", delta)
     check_positive("eps", eps)
-    z = embeddings.astype(jnp.float32)
+    every_view = None if mask is None else jnp.broadcast_to(mask, embeddings.shape[:-1])
+    z = masked_rows(embeddings, every_view)
     means = jnp.mean(z, axis=0)
     centered, _, count = center_rows(means, mask=mask, axis_name=axis_name)
-    between = _second_moment(centered, count, mask, axis_name)
+    between = _second_moment(centered, count, axis_name)
     within = jnp.mean(
-        jnp.stack([_second_moment(view - means, count, mask, axis_name) for view in z]), axis=0
+        jnp.stack([_second_moment(view - means, count, axis_name) for view in z]), axis=0
     )
-    values, vectors = jnp.linalg.eigh(within + delta * jnp.eye(z.shape[-1]))
+    values, vectors = jnp.linalg.eigh(within + delta * jnp.eye(z.shape[-1], dtype=jnp.float32))
     # Rounding may leave an eigenvalue below the ridge it contains.
     whiten = vectors / jnp.sqrt(jnp.maximum(values, delta))[None, :]
     left = jnp.matmul(whiten.T, between, precision=lax.Precision.HIGHEST)
@@ -346,8 +357,7 @@ def label_free_score(
     return loss / trade_off**alpha
 
 
-def _second_moment(x, count, mask, axis_name) -> Float[Array, "*batch d d"]:
-    x = masked_rows(x, mask)
+def _second_moment(x, count, axis_name) -> Float[Array, "*batch d d"]:
     total = jnp.einsum("...nd,...ne->...de", x, x, precision=lax.Precision.HIGHEST)
     return over_devices(total, axis_name) / count[..., None]
 
@@ -355,11 +365,11 @@ def _second_moment(x, count, mask, axis_name) -> Float[Array, "*batch d d"]:
 def _eigenvalues(moment: Float[Array, "*batch d d"]) -> Float[Array, "*batch d"]:
     """Eigenvalues of a symmetric matrix without negative ones, largest first, rounding as 0."""
     values = jnp.linalg.eigvalsh(moment)[..., ::-1]
-    floor = _EPSILON * moment.shape[-1] ** 0.5 * values[..., :1]
+    floor = EPSILON * moment.shape[-1] ** 0.5 * values[..., :1]
     return jnp.where(values > floor, values, 0.0)
 
 
-def _exp_entropy(values: Float[Array, "*batch d"], eps: float) -> Float[Array, "*batch"]:
+def _exp_entropy(values: Float[Array, "*batch d"], eps: float | Array) -> Float[Array, "*batch"]:
     total = jnp.sum(values, axis=-1, keepdims=True)
     p = values / jnp.where(total > 0, total, 1.0) + eps
     entropy = -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0), axis=-1)

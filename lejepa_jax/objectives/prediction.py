@@ -7,11 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_choice, check_samples
+from lejepa_jax.statistics.explicit_axes import accept_explicit_axes
 from lejepa_jax.statistics.reductions import AxisName, masked_rows, over_devices, sample_count
 
 Target = Literal["global", "all", "pairwise"]
 
 
+@accept_explicit_axes
 def prediction_loss(
     embeddings: Float[Array, "v b d"],
     *,

@@ -1,5 +1,8 @@
 """SIGReg: sketched isotropic Gaussian regularization."""
 
+import math
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,11 +11,16 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from lejepa_jax.checks import check_positive, check_samples
 from lejepa_jax.objectives.directions import DirectionSampler, unit_directions
+from lejepa_jax.statistics.explicit_axes import accept_explicit_axes
 from lejepa_jax.statistics.normality import Statistic, epps_pulley
 from lejepa_jax.statistics.normality import paper_epps_pulley as paper_epps_pulley
 from lejepa_jax.statistics.reductions import AxisName
 
+# Fewer samples than the first, in a batch with a leading axis of the second or more: a slip.
+_FEW_SAMPLES, _MANY_LEADING = 8, 32
 
+
+@accept_explicit_axes
 def slice_statistics(
     embeddings: Float[Array, "*batch n d"],
     directions: Float[Array, "k d"],
@@ -59,6 +67,7 @@ def slice_statistics(
     return statistic(projections, mask=mask, axis_name=axis_name)
 
 
+@accept_explicit_axes
 def sigreg(
     key: PRNGKeyArray,
     embeddings: Float[Array, "*batch n d"],
@@ -99,6 +108,10 @@ def sigreg(
     Raises:
         ValueError: If `num_slices` is not positive, and as :func:`slice_statistics` does.
 
+    Warns:
+        UserWarning: If there are fewer than 8 samples beside a leading axis of 32 or more: the axes
+            must be confused.
+
     Examples:
         >>> key, sample_key = jax.random.split(jax.random.key(0))
         >>> cloud = jax.random.normal(sample_key, (512, 16))
@@ -115,6 +128,23 @@ def sigreg(
     if pool:
         embeddings = embeddings.reshape(-1, embeddings.shape[-1])
         mask = None if mask is None else mask.reshape(-1)
+    else:
+        _warn_of_transposed_axes(embeddings, axis_name)
     return slice_statistics(
         embeddings, directions, statistic=statistic, mask=mask, axis_name=axis_name
     ).mean()
+
+
+def _warn_of_transposed_axes(embeddings: jax.Array, axis_name: AxisName | None) -> None:
+    """Warn where samples are so few, and leading axes so long, that they must be confused."""
+    *leading, num_samples, _ = embeddings.shape
+    num_samples *= 1 if axis_name is None else lax.axis_size(axis_name)
+    if num_samples >= _FEW_SAMPLES or max(leading, default=1) < _MANY_LEADING:
+        return
+    warnings.warn(
+        f"embeddings of shape {embeddings.shape} are {math.prod(leading)} samples of {num_samples} "
+        "rows, each tested on its own: the axis of samples is the last but one. For views on that "
+        "axis, pass jnp.swapaxes(embeddings, 0, -2); to test all rows as one sample, pool=True "
+        "(pool_views=True)",
+        stacklevel=3,
+    )

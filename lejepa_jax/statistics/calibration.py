@@ -150,10 +150,10 @@ def p_value(
 
 def _quantiles_at(table: NullTable, num_samples: int | Array) -> Array:
     """Quantiles for one size: cubic in its logarithm, and beyond the table on a straight line."""
-    sizes = table.sizes
+    sizes = [float(size) for size in table.sizes]
     n = jnp.asarray(num_samples, jnp.float32)
     at = jnp.log(jnp.clip(n, sizes[0], sizes[-1]))
-    knots = jnp.asarray(np.log(sizes), jnp.float32)
+    knots = jnp.asarray(np.log(table.sizes), jnp.float32)
     order = min(4, len(sizes))
     first = jnp.clip(jnp.searchsorted(knots, at) - order // 2, 0, len(sizes) - order)
     knots = lax.dynamic_slice_in_dim(knots, first, order)

@@ -17,6 +17,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_positive, check_samples
+from lejepa_jax.statistics.explicit_axes import accept_explicit_axes
 from lejepa_jax.statistics.reductions import AxisName, masked_rows, over_devices, sample_count
 
 # Pairs are formed for this many rows at once.
@@ -67,6 +68,7 @@ def bhep(
     return _bhep(samples, np.float64(beta), mask, axis_name)
 
 
+@accept_explicit_axes
 def henze_zirkler(
     samples: Float[Array, "n d"],
     *,
@@ -106,6 +108,7 @@ def henze_zirkler(
     return _bhep(samples, beta, mask, axis_name)
 
 
+@accept_explicit_axes
 def henze_visagie(
     samples: Float[Array, "n d"],
     *,
@@ -161,6 +164,7 @@ def henze_visagie(
     return count * mean
 
 
+@accept_explicit_axes
 def bhep_mgf(
     samples: Float[Array, "n d"],
     *,
@@ -221,6 +225,7 @@ def bhep_mgf(
     return count * mean
 
 
+@accept_explicit_axes
 def comb(
     samples: Float[Array, "n d"],
     *,
@@ -281,6 +286,7 @@ class Mardia(NamedTuple):
     kurtosis: Float[Array, ""]
 
 
+@accept_explicit_axes
 def mardia(
     samples: Float[Array, "n d"],
     *,
@@ -327,6 +333,7 @@ def mardia(
     return Mardia(count * cubes / 6, excess * jnp.sqrt(count / (8 * d * (d + 2))))
 
 
+@accept_explicit_axes
 def energy_distance(
     samples: Float[Array, "n d"],
     *,
@@ -400,6 +407,7 @@ def _mean_distance_to_normal(squared: jax.Array, dim: int) -> jax.Array:
     return -_expm1(exponent) @ jnp.asarray(weights, jnp.float32)
 
 
+@accept_explicit_axes
 def _bhep(
     samples: jax.Array,
     beta: np.float64 | jax.Array,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lejepa_jax.statistics.characteristic.specification import ecf
+from lejepa_jax.statistics.characteristic.specification import Derivatives, ecf
 from lejepa_jax.statistics.quadrature import Quadrature, window_rule
 from lejepa_jax.statistics.reductions import AxisName, row_count
 from lejepa_jax.statistics.targets import CharacteristicFunction, normal_target
@@ -43,6 +43,7 @@ def epps_pulley(
     quadrature: Quadrature = "trapezoid",
     target: CharacteristicFunction = normal_target,
     debias: bool = False,
+    derivatives: Derivatives = "reverse",
     mask: Bool[Array, "*batch n"] | None = None,
     axis_name: AxisName | None = None,
 ) -> Float[Array, "*batch k"]:
@@ -72,6 +73,8 @@ def epps_pulley(
         debias: Replace the squared modulus by its unbiased estimate
             :math:`(n|\hat\varphi|^2 - 1)/(n - 1)`: the mean under the null is then 0, and single
             values may be negative. Needs two samples; with fewer the value is 0.
+        derivatives: `reverse`, the fast path, for `jax.grad` and `jax.hessian`. `all` for
+            `jax.jvp`, `jax.jacfwd` and every other transform, see :func:`ecf`.
         mask: True for samples that count.
         axis_name: Mapped axis over which the samples are sharded.
 
@@ -93,7 +96,7 @@ def epps_pulley(
         exp(-t^2/2), and so do we.
     """
     t, weights = window_rule(quadrature, t_max, num_knots)
-    phi = ecf(projections, t, mask=mask, axis_name=axis_name)
+    phi = ecf(projections, t, derivatives=derivatives, mask=mask, axis_name=axis_name)
     # A complex target is that of a law that is not even; an even one has no imaginary part.
     goal = np.asarray(target(t), np.complex128)
     goal_real, goal_imag = _row(goal.real, phi.real), _row(goal.imag, phi.real)

@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_samples
+from lejepa_jax.statistics.explicit_axes import accept_explicit_axes
 from lejepa_jax.statistics.reductions import AxisName, sample_count
 
 
@@ -21,6 +22,7 @@ class SortedColumns(NamedTuple):
     count: Float[Array, "*#batch 1 1"]
 
 
+@accept_explicit_axes
 def over_sorted_columns(
     statistic: Callable[[SortedColumns], Float[Array, "*batch k"]],
     projections: Float[Array, "*batch n k"],

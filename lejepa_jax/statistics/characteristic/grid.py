@@ -62,6 +62,13 @@ def equal_spacing(t: jax.Array | np.ndarray) -> Grid | None:
     return Grid(float(t[0]), float(step), t.size)
 
 
+def _sums(x: jax.Array, weights: jax.Array | None, grid: Grid, by_compiler: bool) -> Complex:
+    gathers = by_compiler and jax.device_count() > 1
+    forms = FORMS_OF_SHARDED if gathers else FORMS
+    ways = {name: functools.partial(form.forward, grid=grid) for name, form in forms.items()}
+    return lax.platform_dependent(x, weights, **ways)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def sums_on_grid(x: jax.Array, weights: jax.Array | None, grid: Grid, by_compiler: bool) -> Complex:
     """Sum cosines and sines at equally spaced frequencies, in the way that suits the platform.
@@ -76,14 +83,12 @@ def sums_on_grid(x: jax.Array, weights: jax.Array | None, grid: Grid, by_compile
     Returns:
         Sums of cosines and sines `(*batch, k, m)`.
     """
-    gathers = by_compiler and jax.device_count() > 1
-    forms = FORMS_OF_SHARDED if gathers else FORMS
-    ways = {name: functools.partial(form.forward, grid=grid) for name, form in forms.items()}
-    return lax.platform_dependent(x, weights, **ways)
+    return _sums(x, weights, grid, by_compiler)
 
 
 def _forward(x, weights, grid, by_compiler):
-    return sums_on_grid(x, weights, grid, by_compiler), (x, weights)
+    # Not the decorated function, so that forward mode over reverse (jax.hessian) goes through.
+    return _sums(x, weights, grid, by_compiler), (x, weights)
 
 
 def _backward(grid, by_compiler, residuals, cotangents):

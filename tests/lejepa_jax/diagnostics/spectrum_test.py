@@ -46,6 +46,85 @@ def test_rankme_is_the_entropy_of_the_singular_values_of_the_matrix():
     np.testing.assert_allclose(rankme(x), expected, rtol=1e-4)
 
 
+def far(kind):
+    """Clouds whose singular values span three digits, as a mean or one large feature makes them."""
+    x = np.random.default_rng(0).normal(size=(512, 96))
+    if kind == "mean":
+        x += 30
+    else:
+        x[:, 0] += 1000
+    return x.astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["mean", "feature"])
+def test_rankme_sees_all_directions_beside_a_large_mean(kind):
+    x = far(kind)
+    expected = entropy_rank(np.linalg.svd(x.astype(np.float64), compute_uv=False), 1e-7)
+    np.testing.assert_allclose(rankme(x), expected, rtol=1e-4)
+    assert expected > 1.5  # of the largest value alone it would be 1
+
+
+@pytest.mark.parametrize("kind", ["mean", "feature"])
+def test_rankme_of_a_large_mean_is_the_same_on_eight_devices_and_under_a_mask(kind):
+    x = far(kind)
+    mask = np.random.default_rng(1).random(512) < 0.7
+    mask[:64] = False  # an empty shard
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    for check_vma in (True, False):
+        sharded = jax.jit(
+            jax.shard_map(
+                lambda x, mask: diagnostics.rankme(x, mask=mask, axis_name="data"),
+                mesh=mesh,
+                in_specs=(P("data"), P("data")),
+                out_specs=P(),
+                check_vma=check_vma,
+            )
+        )
+        poisoned = np.where(mask[:, None], x, np.float32(np.inf))
+        expected = entropy_rank(np.linalg.svd(x[mask].astype(np.float64), compute_uv=False), 1e-7)
+        np.testing.assert_allclose(sharded(poisoned, mask), expected, rtol=1e-4)
+
+
+def test_singular_values_that_few_samples_leave_open_do_not_count():
+    x = np.random.default_rng(0).normal(size=(5, 96)).astype(np.float32)
+    expected = entropy_rank(np.linalg.svd(x.astype(np.float64), compute_uv=False), 1e-2)
+    np.testing.assert_allclose(diagnostics.rankme(jnp.asarray(x), eps=1e-2), expected, rtol=1e-5)
+    padded = np.concatenate([x, np.ones_like(x)])
+    masked = diagnostics.rankme(jnp.asarray(padded), eps=1e-2, mask=jnp.arange(10) < 5)
+    np.testing.assert_allclose(masked, expected, rtol=1e-5)
+
+
+def test_eigenvalues_reach_twelve_digits_below_the_largest():
+    scale = np.logspace(0, -5, D)
+    x = (np.random.default_rng(0).normal(size=(N, D)) * scale).astype(np.float32)
+    expected = np.linalg.svd(x - x.astype(np.float64).mean(0), compute_uv=False) ** 2 / N
+    np.testing.assert_allclose(covariance_spectrum(x), expected, rtol=2e-2)
+    alpha = alpha_req(expected.astype("f4"))
+    np.testing.assert_allclose(alpha_req(covariance_spectrum(x)), alpha, rtol=1e-3)
+
+
+def test_a_flat_cloud_far_from_zero_has_the_rank_it_has():
+    rng = np.random.default_rng(0)
+    plane = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 40)) + 500
+    spectrum = covariance_spectrum(plane.astype(np.float32))
+    assert int((spectrum > 0).sum()) == 2
+
+
+def test_the_gradient_of_rankme_is_that_of_float64_also_where_rank_is_missing():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 5))
+    step = 1e-6 * rng.normal(size=x.shape)
+
+    def value(x):
+        return entropy_rank(np.linalg.svd(x, compute_uv=False), 1e-7)
+
+    gradient = jax.jit(jax.grad(diagnostics.rankme))
+    change = (value(x + step) - value(x - step)) / 2
+    np.testing.assert_allclose((gradient(x.astype("f4")) * step).sum(), change, rtol=1e-3)
+    assert jnp.isfinite(gradient(jnp.ones((12, 5)))).all()
+    assert jnp.isfinite(gradient(jnp.zeros((3, 5)))).all()
+
+
 def test_rankme_counts_equal_orthogonal_directions():
     for rank in (1, 3, 6):
         basis = np.zeros((N, D), np.float32)

@@ -1,6 +1,7 @@
 """SIGReg: what it is on known clouds, and that every way of calling it agrees."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 from lejepa_jax import (
     epps_pulley,
     epps_pulley_null_mean,
+    lejepa_loss,
     paper_epps_pulley,
     sigreg,
     slice_statistics,
@@ -161,6 +163,29 @@ def test_directions_are_unit_rows_and_depend_on_the_key_alone(key):
     assert (directions == unit_directions(key, 5, 100)).all()
     assert (directions != unit_directions(jax.random.fold_in(key, 1), 5, 100)).any()
     assert set(np.asarray(unit_directions(key, 1, 50)).ravel().tolist()) == {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("shape", [(256, 4, 8), (3, 64, 2, 8)])
+def test_confused_axes_are_warned_of_with_the_shape_and_what_to_do(shape, key):
+    message = f"embeddings of shape {re.escape(str(shape))} are .*last but one.*swapaxes.*pool=True"
+    with pytest.warns(UserWarning, match=message):
+        sigreg(key, cloud(*shape), num_slices=2)
+    with pytest.warns(UserWarning, match="embeddings of shape"):
+        lejepa_loss(key, cloud(256, 4, 8), num_global=1, num_slices=2)
+
+
+@pytest.mark.parametrize(
+    "shape", [(4, 256, 8), (10, 7, 8), (64, 8, 8), (256, 16, 8), (2, 8), (1, 8)]
+)
+def test_few_samples_or_many_views_are_no_reason_to_warn(shape, key):
+    sigreg(key, cloud(*shape), num_slices=2)  # warnings are errors in these tests
+
+
+def test_pooled_views_and_samples_sharded_over_devices_are_no_reason_to_warn(key):
+    z = cloud(64, 4, 8)
+    sigreg(key, z, num_slices=2, pool=True)
+    shards = jnp.stack([z, z])
+    jax.vmap(lambda z: sigreg(key, z, num_slices=2, axis_name="data"), axis_name="data")(shards)
 
 
 @pytest.mark.parametrize(

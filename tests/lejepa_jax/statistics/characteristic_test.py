@@ -84,6 +84,21 @@ def test_a_mask_equals_slicing():
     chex.assert_trees_all_close(ecf(x, GRID, mask=mask), ecf(x[:23], GRID), atol=1e-6)
 
 
+@pytest.mark.parametrize("poison", [jnp.nan, jnp.inf])
+@pytest.mark.parametrize("t", [GRID, np.array([0.0, 0.1, 1.0])], ids=["grid", "uneven"])
+def test_what_is_masked_reaches_neither_value_nor_gradient(t, poison):
+    x, mask = draw(40, 3), jnp.arange(40) % 3 > 0
+
+    @jax.jit
+    def value_and_gradient(x):
+        phi, pullback = jax.vjp(lambda x: ecf(x, t, mask=mask), x)
+        return phi, *pullback(phi)
+
+    with jax.debug_nans(False):
+        spoiled = value_and_gradient(jnp.where(mask[:, None], x, poison))
+    chex.assert_trees_all_close(spoiled, value_and_gradient(x), atol=1e-6)
+
+
 def test_frequencies_known_only_while_running_give_the_same_and_have_a_gradient():
     x = draw(20, 2)
     at = jax.jit(lambda t: ecf(x, t))
