@@ -132,7 +132,8 @@ def covariance_spectrum(
         ValueError: If the shapes do not fit.
 
     Examples:
-        >>> covariance_spectrum(jnp.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 0.0], [0.0, 0.0]]))
+        >>> cloud = jnp.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+        >>> covariance_spectrum(cloud).round(3)
         Array([2., 0.], dtype=float32)
     """
     check_samples("embeddings", embeddings, mask)
