@@ -29,12 +29,15 @@ import jax
 import jax.numpy as jnp
 
 from lejepa_jax.data.batches import batches
+from lejepa_jax.data.inspection import fingerprint
+from lejepa_jax.data.records import TooManyBadRecords
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.results import run_evaluators
 from lejepa_jax.report.page import write_report
 from lejepa_jax.report.tables import results_table
 from lejepa_jax.training.checkpoints import Checkpoints
 from lejepa_jax.training.command_line import parse
+from lejepa_jax.training.commands import preview_views, show_runs
 from lejepa_jax.training.console import Progress, make_console
 from lejepa_jax.training.devices import (
     agree_on_errors,
@@ -43,10 +46,10 @@ from lejepa_jax.training.devices import (
     choose_devices,
     count_microbatches,
     describe_devices,
+    describe_lost_process,
     initialize_distributed,
 )
-from lejepa_jax.training.errors import NonFiniteLossError, UsageError
-from lejepa_jax.training.listing import show_runs
+from lejepa_jax.training.errors import DataError, RunError, UsageError
 from lejepa_jax.training.lock import lock_workdir
 from lejepa_jax.training.monitor import Monitor
 from lejepa_jax.training.optimizer import make_optimizer, warmup_steps
@@ -124,7 +127,8 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
         held.enter_context(lock_workdir(workdir, progress.warn))
     checkpoints = Checkpoints(workdir, progress.warn)
     recipe = continue_schedule(recipe, checkpoints.configuration())
-    check_resumable(recipe, workdir, checkpoints.configuration())
+    data_print = fingerprint(splits)
+    check_resumable(recipe, data_print, workdir, checkpoints.configuration())
 
     # Resume. The order matters: make the state, so that its shapes and places are known; read the
     # checkpoint into it; move the data to the batch after the last one that was used.
@@ -148,9 +152,9 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
         state = TrainState(**restored[0])
         data.set_state(restored[1])
 
-    config = describe(recipe)
+    config = describe(recipe) | {"fingerprint": data_print}
     if is_first:
-        metadata = run_metadata(name, command, config, recipe.steps)
+        metadata = run_metadata(name, command, config, recipe.steps) | {"data": dict(splits.info)}
         (workdir / "run.json").write_text(json.dumps(metadata, indent=2))
     warmup = warmup_steps(recipe)
     progress.say(
@@ -160,9 +164,8 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
         + ("" if warmup == recipe.warmup_steps else f", {warmup} of them warm-up")
         + f"; kept in {workdir}"
     )
-    where = name, recipe, config, workdir, is_first
-    what = splits, task, parallel, init, state, data
-    return Run(*where, *what, checkpoints, progress, evaluation_key)
+    seen = name, recipe, config, workdir, is_first, splits, task, parallel
+    return Run(*seen, init, state, data, checkpoints, progress, evaluation_key)
 
 
 # --- loop -----------------------------------------------------------------------------------------
@@ -178,6 +181,13 @@ def fit(run: Run, stop: Stop) -> tuple[TrainState, bool]:
     params, newest = state.variables.params, run.checkpoints.newest
     monitor = Monitor(recipe, params, first_step, log, run.progress, newest)
     traced = range(first_step + PROFILE_FROM, first_step + PROFILE_FROM + recipe.profile)
+    position = run.data.get_state()
+
+    def save(step: int, state: TrainState) -> bool:
+        monitor.settle(keep=0)  # so that a run that is lost saves nothing
+        loss = monitor.mean_loss()
+        return run.checkpoints.save(step, state._asdict(), position, run.config, loss=loss)
+
     with contextlib.closing(log), contextlib.ExitStack() as trace:
         # The order matters: the state of step s and the position in the data after s batches are
         # saved together, before the iterator moves on.
@@ -186,7 +196,13 @@ def fit(run: Run, stop: Stop) -> tuple[TrainState, bool]:
                 jax.profiler.start_trace(str(run.workdir / "profile"))
                 trace.callback(jax.profiler.stop_trace)
             asked = time.perf_counter()
-            batch = run.parallel.shard_batch(next(run.data))
+            try:
+                rows = next(run.data)
+            except TooManyBadRecords as error:
+                saved = step - 1 == first_step or save(step - 1, state)
+                kept = f"step {step - 1} is saved" if saved else "the last checkpoint is kept"
+                raise DataError(f"{error}; {kept}") from None
+            batch, position = run.parallel.shard_batch(rows), run.data.get_state()
             monitor.waited += time.perf_counter() - asked
             asked = time.perf_counter()
             with jax.transfer_guard("disallow"):
@@ -200,9 +216,7 @@ def fit(run: Run, stop: Stop) -> tuple[TrainState, bool]:
                 trace.close()
             stopping = stop.asked(step)
             if stopping or step % recipe.checkpoint_every == 0 or step == recipe.steps:
-                monitor.settle(keep=0)  # so that a run that is lost saves nothing
-                position, loss = run.data.get_state(), monitor.mean_loss()
-                begun = run.checkpoints.save(step, state._asdict(), position, run.config, loss=loss)
+                begun = save(step, state)
             if stopping:
                 break
     return state, begun
@@ -216,8 +230,8 @@ def evaluate(run: Run, state: TrainState) -> None:
     # The untrained variables are made once more: keeping them would cost their memory.
     trained = state.variables if state.ema is None else state.ema
     variables = {"encoder": trained, "untrained": run.init().variables}
-    evaluators, shard_batch = run.task.evaluators, run.parallel.shard_eval_batch
-    results = run_evaluators(evaluators, run.evaluation_key, variables, run.splits, shard_batch)
+    key, shard_batch = run.evaluation_key, run.parallel.shard_eval_batch
+    results = run_evaluators(run.task.evaluators, key, variables, run.splits, shard_batch)
     if not run.is_first:
         return
     (run.workdir / "results.json").write_text(json.dumps(results.as_json(), indent=2))
@@ -244,7 +258,10 @@ def main(arguments: list[str]) -> int:
         try:
             if arguments[:1] in (["ls"], ["show"]):
                 return show_runs(arguments, make_console())
-            name, recipe = parse(arguments, recipes(), default=DEFAULT_RECIPE)
+            previews = arguments[:1] == ["preview"]
+            name, recipe = parse(arguments[previews:], recipes(), default=DEFAULT_RECIPE)
+            if previews:
+                return preview_views(recipe, Path("views.png"), make_console())
             debug = debug or recipe.debug
             cache_compiled_programs()
             initialize_distributed(recipe)
@@ -257,20 +274,13 @@ def main(arguments: list[str]) -> int:
         try:
             with Stop(run.progress.say) as stop, run.progress.live(int(run.state.step)):
                 state, written = fit(run, stop)
-        except NonFiniteLossError as error:
-            print(f"error: {error}; nothing was overwritten in {run.workdir}", file=sys.stderr)
+        except RunError as error:
+            print(f"error: {error}", file=sys.stderr)
             return 1
         except jax.errors.JaxRuntimeError as error:
             if jax.process_count() == 1:
                 raise
-            # Leaving, JAX waits for the others and says whose heartbeat has stopped.
-            print(
-                f"error: process {jax.process_index()} lost another one "
-                f"({str(error).splitlines()[0]}); JAX names it below. Start all again with the "
-                "same command",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"error: {describe_lost_process(error)}", file=sys.stderr, flush=True)
             return 1
         finally:
             closed = run.checkpoints.close()

@@ -1,14 +1,13 @@
 """The report of a run: one HTML file that needs no network, and no script."""
 
 import base64
-import functools
 import html
 import importlib.metadata
 import io
 import os
 import platform
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,11 @@ from typing import Any
 import jax
 
 from lejepa_jax.evaluation.results import Picture, Results
-from lejepa_jax.report import previous
 from lejepa_jax.report.curves import curve_panels, plot_curves
 from lejepa_jax.report.diagnosis import advice
 from lejepa_jax.report.drawing import printable
 from lejepa_jax.report.facts import speed_facts
 from lejepa_jax.report.metric import Metric
-from lejepa_jax.report.previous import (  # noqa: F401  (goes with `_either`)
-    assemble_results,
-    results_table,
-)
 from lejepa_jax.report.tables import (
     cells_html,
     diagnostic_cells,
@@ -66,19 +60,6 @@ pre { background: var(--card); border: 1px solid var(--line); padding: .7rem .9r
 """
 
 
-def _either(write: Callable[..., Path]) -> Callable[..., Path]:
-    """Serve callers that still give a key first; goes when there are none."""
-
-    @functools.wraps(write)
-    def call(*args: Any, **options: Any) -> Path:
-        if args and not isinstance(args[0], str | os.PathLike):
-            return previous.write_report(*args, **options)
-        return write(*args, **options)
-
-    return call
-
-
-@_either
 def write_report(
     path: str | os.PathLike[str],
     *,

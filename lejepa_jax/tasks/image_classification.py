@@ -33,6 +33,7 @@ from lejepa_jax.training.task import Batch, Task
 
 # Views of an example and its stochastic depth count up from 0; what a pair draws is apart.
 _DEPTH, _PAIR = 2**20, 2**21
+_METRICS = {"accuracy": Metric("Accuracy", "of the batch", progress=True)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,11 @@ class ClassificationConfig(ImageConfig):
             raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if self.view.count != 1:
             raise ValueError(f"view must draw 1 view of an image, got count={self.view.count}")
+
+    @property
+    def view_specs(self) -> tuple[ViewSpec, ...]:
+        """The view to train on."""
+        return (self.view,)
 
     def build(
         self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
@@ -229,8 +235,7 @@ def classification_task(
         scores = {"accuracy": {name: one["accuracy"] for name, one in found.items()}}
         return Results(scores, diagnostics, {}, pictures)
 
-    metrics = {"accuracy": Metric("Accuracy", "of the batch", progress=True)}
-    return Task(net.init, encode, loss, net.kinds, metrics, {"accuracy": evaluate})
+    return Task(net.init, encode, loss, net.kinds, _METRICS, {"accuracy": evaluate})
 
 
 def _apart(keys: Key[Array, " b"], number: int) -> Key[Array, " b"]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lejepa_jax.augment.specs import ViewSpec
+from lejepa_jax.augment.view_sets import views_by_name
 from lejepa_jax.augment.views import eval_view, make_views
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
@@ -25,7 +26,8 @@ class PretrainingConfig(ImageConfig, ObjectiveConfig):
     """What to pretrain on images, and how.
 
     Attributes:
-        views: What views to make; the global ones first.
+        views: What views to make, the global ones first; or the name of a set of views, alone or
+            called with options: `scans`, `photographs(count=2, size=96, local=6)`.
 
     Raises:
         ValueError: For a value out of range, or more global views than views.
@@ -35,12 +37,17 @@ class PretrainingConfig(ImageConfig, ObjectiveConfig):
         ImageConfig.evaluation_only | ObjectiveConfig.evaluation_only
     )
 
-    views: tuple[ViewSpec, ...]
+    views: str | tuple[ViewSpec, ...]
 
     def __post_init__(self):
         ImageConfig.__post_init__(self)
         ObjectiveConfig.__post_init__(self)
-        self.check_views(sum(spec.count for spec in self.views))
+        self.check_views(sum(spec.count for spec in self.view_specs))
+
+    @property
+    def view_specs(self) -> tuple[ViewSpec, ...]:
+        """The views, made from their name if that is what there is."""
+        return views_by_name(self.views) if isinstance(self.views, str) else self.views
 
     def build(
         self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
@@ -87,9 +94,10 @@ def lejepa_pretraining(
     References:
         R. Balestriero, Y. LeCun, LeJEPA, arXiv 2511.08544, 2025, Section 5.1 and Algorithm 2.
     """
+    specs = config.view_specs
 
     def views(keys: jax.Array, batch: Batch):
-        return make_views(keys, batch["image"], config.views, aspect=batch["aspect"])
+        return make_views(keys, batch["image"], specs, aspect=batch["aspect"])
 
     def pixels(batch: Batch) -> jax.Array:
         side = min(config.eval_size, _MAX_PIXEL_SIDE)
@@ -98,7 +106,7 @@ def lejepa_pretraining(
 
     modality = Modality(
         views=views,
-        eval_inputs={"": lambda batch: config.eval_inputs(batch, config.views[0])},
+        eval_inputs={"": lambda batch: config.eval_inputs(batch, specs[0])},
         raw=pixels,
         raw_name="pixels",
         pictures=lambda source, index: source.gather(index)["image"],

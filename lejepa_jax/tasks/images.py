@@ -1,19 +1,21 @@
 """What tasks on images share: how images are stored, shown to an encoder, and loaded."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float
 
 from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.augment.views import eval_view
 from lejepa_jax.checks import check_positive
 from lejepa_jax.data.loading import load
+from lejepa_jax.data.reading import DataOptions
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.features import ShardBatch, fetch
-from lejepa_jax.nn.encoder import HasPatches
+from lejepa_jax.nn.encoder import HasPatches, encoder_by_name
 from lejepa_jax.training.network import Network, Variables
 from lejepa_jax.training.task import Batch
 
@@ -24,12 +26,14 @@ class ImageConfig:
 
     Attributes:
         image_size: Side at which images are stored and put on the devices, in pixels.
-        encoder: Makes an encoder from `in_channels`, `dtype`, `axis_name` and `rngs`.
+        encoder: Makes an encoder from `in_channels`, `dtype`, `axis_name` and `rngs`; or the name
+            of one, alone or called with options: `resnet18`, `vit-S(patch_size=8)`.
         encoding: Handed to the encoder as `position`: a name of `rope_jax.ENCODINGS`, alone or
             called with options. None leaves the encoder's own.
         eval_size: Side of the images in evaluation, in pixels.
         eval_crop: Part of the shorter side that is seen in evaluation.
         eval_batch_size: Images at a time in evaluation.
+        data_options: How the data set is read.
 
     Raises:
         ValueError: For a value out of range.
@@ -40,17 +44,20 @@ class ImageConfig:
     )
 
     image_size: int
-    encoder: Callable[..., Any]
+    encoder: str | Callable[..., Any]
     encoding: str | None = None
     eval_size: int = 32
     eval_crop: float = 1.0
     eval_batch_size: int = 500
+    data_options: DataOptions = dataclasses.field(default_factory=DataOptions)
 
     def __post_init__(self):
         for name in ("image_size", "eval_size", "eval_batch_size"):
             check_positive(name, getattr(self, name))
         if not 0 < self.eval_crop <= 1:
             raise ValueError(f"eval_crop must be above 0 and at most 1, got {self.eval_crop}")
+        if isinstance(self.encoder, str):
+            encoder_by_name(self.encoder)
 
     def load(
         self,
@@ -67,12 +74,16 @@ class ImageConfig:
             data_dir=data_dir,
             holdout=holdout,
             max_bad_records=max_bad_records,
+            options=self.data_options,
         )
 
     def make_encoder(self, **options: Any) -> Any:
         """Make the encoder, with the position encoding of this configuration if there is one."""
         position = {} if self.encoding is None else {"position": self.encoding}
-        return self.encoder(**options, **position)
+        make = self.encoder
+        if isinstance(make, str):
+            make = encoder_by_name(make, image_size=self.eval_size)
+        return make(**options, **position)
 
     def eval_inputs(
         self, batch: Batch, like: ViewSpec, size: int | None = None
@@ -92,9 +103,9 @@ def patch_maps(
     net: Network,
     eval_inputs: Callable[[Batch], Any],
     variables: Variables,
-    examples: Any,
+    examples: Mapping[str, np.ndarray],
     shard_batch: ShardBatch,
-) -> Any:
+) -> Float[np.ndarray, "b gh gw d"] | None:
     """Compute the patch features of a few examples, if the encoder has any; in every process.
 
     Args:

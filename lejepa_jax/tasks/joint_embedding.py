@@ -167,9 +167,22 @@ def joint_embedding_task(
         return features, model.projector(features)
 
     null = null_mean(statistic)
-    metrics = {
+    probes = probe_evaluator(config, modality, embed, net, statistic=statistic, null_mean=null)
+    return Task(net.init, encode, loss, net.kinds, embedding_metrics(null), {"probes": probes})
+
+
+def embedding_metrics(null_mean: float | None) -> dict[str, Metric]:
+    """Say how the metrics of LeJEPA are shown.
+
+    Args:
+        null_mean: Mean of SIGReg on exact normal samples, if it is known.
+
+    Returns:
+        How each is shown, by name.
+    """
+    return {
         "prediction": Metric("Prediction", "mean squared distance", log_scale=True, progress=True),
-        "sigreg": Metric("SIGReg", "mean over slices", True, null, "N(0, I)", progress=True),
+        "sigreg": Metric("SIGReg", "mean over slices", True, null_mean, "N(0, I)", progress=True),
         "embedding_std": Metric(
             "Smallest standard deviation",
             "of an embedding dimension",
@@ -180,5 +193,3 @@ def joint_embedding_task(
             "gradient; raise --task.trade-off or lower --learning-rate",
         ),
     }
-    probes = probe_evaluator(config, modality, embed, net, statistic=statistic, null_mean=null)
-    return Task(net.init, encode, loss, net.kinds, metrics, {"probes": probes})

@@ -1,5 +1,6 @@
 """What a pretrained encoder is worth: probes of its features, and how round its embeddings are."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,8 +13,8 @@ from lejepa_jax.data.source import Source
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.diagnostics.spectrum import feature_std, rankme
 from lejepa_jax.evaluation.features import ShardBatch, map_examples, stratified_subset
+from lejepa_jax.evaluation.results import Evaluator, Picture, Results, by_score
 from lejepa_jax.evaluation.suite import probe_suite
-from lejepa_jax.evaluation.results import Evaluator, Results, by_score
 from lejepa_jax.objectives.directions import unit_directions
 from lejepa_jax.objectives.slicing import slice_statistics
 from lejepa_jax.report.embedding import embedding_pictures
@@ -121,35 +122,66 @@ def probe_evaluator(
             name: roundness(slice_key, found.embeddings, statistic) for name, found in test.items()
         }
         diagnostics["sigreg_null"] = null_mean
-        after = test["encoder"]
-        # Evenly from the whole set, which may be sorted by class.
-        number = len(after.labels)
-        shown = np.linspace(0, number - 1, min(number, _MAX_SHOWN)).astype(int)
-        labels = after.labels[shown] if suites else None
-        few = examples_of_classes(labels, len(shown), _MAX_PATCHED)
-        maps = patch_maps(
-            net,
-            modality.eval_inputs[first],
-            variables["encoder"],
-            splits.test.gather(after.index[shown[few]]),
-            shard_batch,
-        )
-        clouds = {"before": test["untrained"]} if "untrained" in test else {}
-        pictures = embedding_pictures(
+        pictures = embedding_sample(
             report_key,
-            embeddings={n: e.embeddings[shown] for n, e in (clouds | {"after": after}).items()},
-            features=after.features[shown],
-            labels=labels,
-            images=modality.pictures(splits.test, after.index[shown]),
-            class_names=splits.class_names,
-            patch_features=maps,
-            patch_index=few,
+            test,
+            splits,
+            modality,
+            functools.partial(patch_maps, net, modality.eval_inputs[first], variables["encoder"]),
+            shard_batch,
             statistic=statistic,
             null_mean=null_mean,
         )
         return Results(by_score(suites), diagnostics, {}, pictures)
 
     return evaluate
+
+
+def embedding_sample(
+    key: PRNGKeyArray,
+    test: Mapping[str, Embedded],
+    splits: Splits,
+    modality: "Modality",
+    patches: Callable[[Any, ShardBatch], np.ndarray | None],
+    shard_batch: ShardBatch,
+    *,
+    statistic: Statistic,
+    null_mean: float | None,
+) -> list[Picture]:
+    """List the pictures of a sample of the held-out examples.
+
+    Args:
+        key: Random key of the pictures.
+        test: The held-out examples as the networks see them: `encoder`, maybe `untrained`.
+        splits: The data.
+        modality: What kind of data.
+        patches: Computes patch features of a batch of examples, if the encoder has any.
+        shard_batch: Puts a batch on the devices.
+        statistic: Statistic of SIGReg.
+        null_mean: Its mean on exact normal samples, if it is known.
+
+    Returns:
+        The pictures.
+    """
+    after, before = test["encoder"], test.get("untrained")
+    # Evenly from the whole set, which may be sorted by class.
+    number = len(after.labels)
+    shown = np.linspace(0, number - 1, min(number, _MAX_SHOWN)).astype(int)
+    labels = after.labels[shown] if splits.train.num_classes > 1 else None
+    few = examples_of_classes(labels, len(shown), _MAX_PATCHED)
+    clouds = {} if before is None else {"before": before.embeddings[shown]}
+    return embedding_pictures(
+        key,
+        embeddings={**clouds, "after": after.embeddings[shown]},
+        features=after.features[shown],
+        labels=labels,
+        images=modality.pictures(splits.test, after.index[shown]),
+        class_names=splits.class_names,
+        patch_features=patches(splits.test.gather(after.index[shown[few]]), shard_batch),
+        patch_index=few,
+        statistic=statistic,
+        null_mean=null_mean,
+    )
 
 
 def roundness(key: PRNGKeyArray, embeddings: np.ndarray, statistic: Statistic) -> dict[str, float]:

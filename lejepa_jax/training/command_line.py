@@ -1,11 +1,14 @@
 """The command line: a recipe by name or by path, and flags that change it."""
 
 import contextlib
+import dataclasses
 import difflib
 import io
 import itertools
 import re
+import typing
 from collections.abc import Mapping
+from typing import Any
 
 from lejepa_jax.training.errors import UsageError
 from lejepa_jax.training.recipe import Recipe, read_recipe
@@ -64,6 +67,10 @@ def parse(
             "recipe, too; ls lists runs)"
         )
     flags = [_flag(argument) for argument in arguments]
+    texts = {}
+    if name in found:
+        found = {name: found[name]}  # so that no flag of another recipe is suggested
+        texts = _take_texts(flags, found[name][1])
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
@@ -79,7 +86,39 @@ def parse(
         if exit_.code == 0:
             raise
         raise UsageError(unboxed(boxed.getvalue())) from None
+    if texts:
+        task: Any = recipe.task
+        recipe = dataclasses.replace(recipe, task=dataclasses.replace(task, **texts))
     return name, recipe
+
+
+def _take_texts(flags: list[str], recipe: Recipe) -> dict[str, str]:
+    """Take out of the flags those of fields of the task that may be a name or what it names.
+
+    The parser shows such a field as fixed where a recipe has no name there.
+    """
+    task: Any = recipe.task
+    hints = typing.get_type_hints(type(task))
+    fields = [
+        field.name
+        for field in dataclasses.fields(task)
+        if str in typing.get_args(hints[field.name])
+        and not isinstance(getattr(task, field.name), str | None)
+    ]
+    found = {}
+    for field in fields:
+        for wanted in {f"--task.{field}", f"--task.{field.replace('_', '-')}"}:
+            for index, flag in enumerate(flags):
+                given, equals, value = flag.partition("=")
+                if given == wanted and equals:
+                    found[field] = value
+                    del flags[index]
+                    break
+                if flag == wanted and index + 1 < len(flags):
+                    found[field] = flags[index + 1]
+                    del flags[index : index + 2]
+                    break
+    return found
 
 
 def _flag(argument: str) -> str:
@@ -100,4 +139,6 @@ def unboxed(message: str) -> str:
     lines = [line for line in lines if line.strip("-")]
     # The first line is the title of the box, the last ones point to the help.
     text = " ".join(itertools.takewhile(lambda line: not line.startswith("For full"), lines[1:]))
+    # Of the flags that are near, the parser shows the help.
+    text = re.sub(r"\s*Perhaps you meant: (--\S+).*", r"; did you mean \1?", text)
     return re.sub(r"^Error parsing \S+: ", "", text) or message.strip()

@@ -203,3 +203,11 @@ def describe_devices(mesh: jax.sharding.Mesh) -> str:
     processes = f" of {count} processes" if count > 1 else ""
     kind = mesh.devices.flat[0].device_kind
     return f"{mesh.size} {kind} device{'s' * (mesh.size > 1)}{processes}"
+
+
+def describe_lost_process(error: Exception) -> str:
+    """Say that another process is gone. Leaving, JAX waits for the others and says which it is."""
+    return (
+        f"process {jax.process_index()} lost another one ({str(error).splitlines()[0]}); JAX names "
+        "it below. Start all again with the same command"
+    )

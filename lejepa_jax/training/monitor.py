@@ -96,7 +96,8 @@ class Monitor:
             raise NonFiniteLossError(
                 f"{what} at step {step}, the last of {self.skipped_in_a_row} steps without a "
                 f"finite gradient and update; last finite metrics: "
-                f"{json.dumps(self.last) if self.last else 'none'}; {kept}"
+                f"{json.dumps(self.last) if self.last else 'none'}; {kept}; nothing was "
+                "overwritten"
             )
 
     def _estimate(self, step: int) -> None:

@@ -183,6 +183,8 @@ def defaults(config: Any) -> Any:
             found[field.name] = defaults(value)
         elif field.default is not dataclasses.MISSING:
             found[field.name] = describe(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            found[field.name] = describe(field.default_factory())
     return found
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from lejepa_jax.data.inspection import Fingerprint, fingerprint_changes
 from lejepa_jax.training.compatibility import upgrade_config
 from lejepa_jax.training.errors import UsageError
 from lejepa_jax.training.recipe import Recipe, defaults, describe
@@ -38,11 +39,14 @@ def continue_schedule(recipe: Recipe, old: dict[str, Any] | None) -> Recipe:
     return dataclasses.replace(recipe, decay_steps=decay_steps)
 
 
-def check_resumable(recipe: Recipe, workdir: Path, old: dict[str, Any] | None) -> None:
-    """Refuse to go on with a run of another configuration, unless forced to.
+def check_resumable(
+    recipe: Recipe, data: Fingerprint, workdir: Path, old: dict[str, Any] | None
+) -> None:
+    """Refuse to go on with a run of another configuration or other data, unless forced to.
 
     Args:
         recipe: The run as it is asked for.
+        data: Fingerprint of its data.
         workdir: Its folder.
         old: Configuration of its newest checkpoint, if there is one.
 
@@ -52,6 +56,7 @@ def check_resumable(recipe: Recipe, workdir: Path, old: dict[str, Any] | None) -
     if old is None or recipe.force:
         return
     before = upgrade_config(old)
+    kept = before.pop("fingerprint", None)
     resumable = RESUMABLE_FIELDS | {
         f"task.{field}" for field in getattr(recipe.task, "evaluation_only", ())
     }
@@ -60,8 +65,12 @@ def check_resumable(recipe: Recipe, workdir: Path, old: dict[str, Any] | None) -
     now, usual = describe(recipe), defaults(recipe)
     before = {**usual, **before, "task": {**usual.get("task", {}), **before["task"]}}
     found = list(differences(before, now, set(resumable)))
-    if found:
-        raise UsageError(
-            f"{workdir} holds a run with another configuration ({'; '.join(found)}); "
-            "choose another --workdir, or --force to go on with this one"
-        )
+    others = {"another configuration": found}
+    if kept is not None:  # runs made before had none
+        others["other data"] = list(fingerprint_changes(kept, data))
+    for what, differ in others.items():
+        if differ:
+            raise UsageError(
+                f"{workdir} holds a run with {what} ({'; '.join(differ)}); choose another "
+                "--workdir, or --force to go on with this one"
+            )

@@ -7,6 +7,7 @@ import jax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.results import Evaluator
 from lejepa_jax.report.metric import Metric
@@ -46,6 +47,16 @@ class Task(NamedTuple):
     kinds: PyTree
     metrics: Mapping[str, Metric]
     evaluators: Mapping[str, Evaluator]
+
+
+@runtime_checkable
+class HasViews(Protocol):
+    """A configuration that trains on views of images, which can be drawn."""
+
+    @property
+    def view_specs(self) -> tuple[ViewSpec, ...]:
+        """What views are made."""
+        ...
 
 
 @runtime_checkable

@@ -190,10 +190,7 @@ def classification_task(
 
         results, described = score_protocols(config, classify, splits, num_classes)
         curves = score_damage(config, classify, splits) if config.robustness else {}
-        pictures = [
-            *class_pictures(report_key, splits, described),
-            *results.pictures,
-        ]
+        pictures = [*class_pictures(report_key, splits, described), *results.pictures]
         if curves:
             draw = functools.partial(plot_lines, curves, ylabel="accuracy under random rotation")
             caption = "Clouds damaged in evaluation alone."

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
@@ -183,53 +183,76 @@ def segmentation_task(
         /,
     ) -> Results:
         rotation_key, _ = jax.random.split(key)
-        spec, source = evaluation_view(config), splits.test
-        everything = source.gather(np.arange(len(source)))
-        true, labels = everything["part"], everything["label"]
-        suites: dict[str, dict[str, float]] = {name: {} for name in config.networks}
-        change: dict[str, dict[str, float]] = {name: {} for name in config.networks}
-        upright: dict[str, np.ndarray] = {}
-        pictured = np.linspace(0, len(labels) - 1, min(len(labels), _SHOWN)).astype(int)
-        shown: dict[str, np.ndarray] = {"true": true[pictured]}
-        for protocol, (rotation, draws) in protocols(config).items():
-            scores: dict[str, list] = {name: [] for name in config.networks}
-            for draw in range(draws):
+        spec = evaluation_view(config)
 
-                def one(batch: Batch, rotation=rotation, draw=draw):
-                    views, arguments = rotate(
-                        rotation_key, batch, jnp.int32(draw), spec=spec, rotation=rotation
-                    )
-                    return forward(variables["encoder"], views, arguments, batch)
+        def segment(how: tuple[str, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+            rotation, draw = how
 
-                size = config.eval_batch_size
-                found = map_examples(one, source, shard_batch, batch_size=size)
-                logits, seen = found.outputs
-                upright = upright or logits
-                known = seen & (true >= 0)
-                for name in config.networks:
-                    values = logits[name]
-                    called = call_parts(values, labels, part_class)
-                    scores[name].append(
-                        segmentation_scores(called, true, known, labels, part_class)
-                    )
-                    moved = np.linalg.norm((values - upright[name])[known], axis=-1)
-                    length = np.linalg.norm(upright[name][known], axis=-1)
-                    change[name][f"change, {protocol}"] = float((moved / length).mean())
-                    if draw == 0:
-                        shown[f"{name}, {protocol}"] = np.where(seen, called, -1)[pictured]
-            for name, values in scores.items():
-                titles = ("instance mIoU", "class mIoU", "points")
-                for title, column in zip(titles, np.array(values).T, strict=True):
-                    suites[name][f"{protocol}, {title}"] = column.mean()
-                    if draws > 1:
-                        suites[name][f"{protocol}, {title}_std"] = column.std()
-        exists = everything["exists"][pictured] if "exists" in everything else None
-        draw_parts = functools.partial(plot_parts, everything["points"][pictured], exists, shown)
-        caption = "The truth, then each network under each protocol."
-        return Results(by_score(suites), change, {}, [Picture("Parts", draw_parts, caption)])
+            def one(batch: Batch):
+                views, arguments = rotate(
+                    rotation_key, batch, jnp.int32(draw), spec=spec, rotation=rotation
+                )
+                return forward(variables["encoder"], views, arguments, batch)
+
+            size = config.eval_batch_size
+            return map_examples(one, splits.test, shard_batch, batch_size=size).outputs
+
+        return score_parts(config, segment, splits, part_class)
 
     metrics = accuracy_metrics(tuple(config.networks))
     return Task(net.init, encode, loss, net.kinds, metrics, {"protocols": evaluate})
+
+
+def score_parts(
+    config: SegmentationConfig,
+    segment: Callable[[tuple[str, int]], tuple[dict[str, np.ndarray], np.ndarray]],
+    splits: Splits,
+    part_class: Int[np.ndarray, " q"],
+) -> Results:
+    """Score every network under every protocol, and measure how a rotation changes its logits.
+
+    Args:
+        config: Which protocols, and how often each is drawn.
+        segment: Gives the logits of all stored points by network and which points were seen, under
+            a rotation: its name, and the number of the draw.
+        splits: The data.
+        part_class: The category that each part belongs to.
+
+    Returns:
+        Mean IoUs and accuracies, changes, and pictures.
+    """
+    everything = splits.test.gather(np.arange(len(splits.test)))
+    true, labels = everything["part"], everything["label"]
+    suites: dict[str, dict[str, float]] = {name: {} for name in config.networks}
+    change: dict[str, dict[str, float]] = {name: {} for name in config.networks}
+    upright: dict[str, np.ndarray] = {}
+    pictured = np.linspace(0, len(labels) - 1, min(len(labels), _SHOWN)).astype(int)
+    shown: dict[str, np.ndarray] = {"true": true[pictured]}
+    for protocol, (rotation, draws) in protocols(config).items():
+        scores: dict[str, list] = {name: [] for name in config.networks}
+        for draw in range(draws):
+            logits, seen = segment((rotation, draw))
+            upright = upright or logits
+            known = seen & (true >= 0)
+            for name in config.networks:
+                values = logits[name]
+                called = call_parts(values, labels, part_class)
+                scores[name].append(segmentation_scores(called, true, known, labels, part_class))
+                moved = np.linalg.norm((values - upright[name])[known], axis=-1)
+                length = np.linalg.norm(upright[name][known], axis=-1)
+                change[name][f"change, {protocol}"] = float((moved / length).mean())
+                if draw == 0:
+                    shown[f"{name}, {protocol}"] = np.where(seen, called, -1)[pictured]
+        for name, values in scores.items():
+            titles = ("instance mIoU", "class mIoU", "points")
+            for title, column in zip(titles, np.array(values).T, strict=True):
+                suites[name][f"{protocol}, {title}"] = column.mean()
+                if draws > 1:
+                    suites[name][f"{protocol}, {title}_std"] = column.std()
+    exists = everything["exists"][pictured] if "exists" in everything else None
+    draw_parts = functools.partial(plot_parts, everything["points"][pictured], exists, shown)
+    caption = "The truth, then each network under each protocol."
+    return Results(by_score(suites), change, {}, [Picture("Parts", draw_parts, caption)])
 
 
 def sum_votes(
