@@ -33,6 +33,7 @@ from lejepa_jax.data.inspection import fingerprint
 from lejepa_jax.data.records import TooManyBadRecords
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.results import run_evaluators
+from lejepa_jax.report.facts import data_facts
 from lejepa_jax.report.page import write_report
 from lejepa_jax.report.tables import results_table
 from lejepa_jax.training.checkpoints import Checkpoints
@@ -51,13 +52,13 @@ from lejepa_jax.training.devices import (
 )
 from lejepa_jax.training.errors import DataError, RunError, UsageError
 from lejepa_jax.training.lock import lock_workdir
+from lejepa_jax.training.log import Metrics, read_metrics
 from lejepa_jax.training.monitor import Monitor
 from lejepa_jax.training.optimizer import make_optimizer, warmup_steps
 from lejepa_jax.training.parallel import ParallelStep, axis_name_of, parallelize
 from lejepa_jax.training.recipe import Recipe, describe
 from lejepa_jax.training.resume import check_resumable, continue_schedule
-from lejepa_jax.training.runs import Metrics, read_metrics
-from lejepa_jax.training.runs import about as run_metadata
+from lejepa_jax.training.runs import run_metadata
 from lejepa_jax.training.signals import Stop
 from lejepa_jax.training.step import TrainState, initial_state
 from lejepa_jax.training.task import Task
@@ -123,7 +124,7 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
     workdir = Path(recipe.workdir or f"runs/{name}")
     workdir.mkdir(parents=True, exist_ok=True)
     progress = Progress(make_console(quiet=not is_first), recipe.steps, task.metrics)
-    if is_first:
+    with agree_on_errors():
         held.enter_context(lock_workdir(workdir, progress.warn))
     checkpoints = Checkpoints(workdir, progress.warn)
     recipe = continue_schedule(recipe, checkpoints.configuration())
@@ -242,7 +243,7 @@ def evaluate(run: Run, state: TrainState) -> None:
         rows=read_metrics(run.workdir),
         metrics=run.task.metrics,
         results=results,
-        facts=run.splits.info,
+        facts=data_facts(run.splits),
     )
     run.progress.console.print(results_table(results))
     run.progress.say(f"report: {report}")

@@ -36,7 +36,7 @@ def show_runs(arguments: list[str], console: rich.console.Console) -> int:
         return 0
     for run in runs:
         console.print(runs_table([run]))
-        console.print_json(data={**run.about, "results": run.results})
+        console.print_json(data={**run.metadata, "results": run.results})
     return 0
 
 

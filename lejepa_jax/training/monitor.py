@@ -14,9 +14,9 @@ from jaxtyping import PyTree
 from lejepa_jax.training.console import Progress, duration
 from lejepa_jax.training.devices import peak_device_bytes
 from lejepa_jax.training.errors import NonFiniteLossError
+from lejepa_jax.training.log import Metrics
 from lejepa_jax.training.optimizer import warmup_steps
 from lejepa_jax.training.recipe import Recipe
-from lejepa_jax.training.runs import Metrics
 
 # After so many steps the time of all of them is worth saying.
 _STEPS_TO_ESTIMATE = 10

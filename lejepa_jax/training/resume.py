@@ -62,9 +62,7 @@ def check_resumable(
     }
     if recipe.steps > before["steps"]:
         resumable |= {"steps", "decay_steps"}
-    now, usual = describe(recipe), defaults(recipe)
-    before = {**usual, **before, "task": {**usual.get("task", {}), **before["task"]}}
-    found = list(differences(before, now, set(resumable)))
+    found = list(differences(before, describe(recipe), resumable, defaults=defaults(recipe)))
     others = {"another configuration": found}
     if kept is not None:  # runs made before had none
         others["other data"] = list(fingerprint_changes(kept, data))

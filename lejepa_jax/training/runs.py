@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import numpy as np
 
 from lejepa_jax.training.log import Metrics as Metrics
 from lejepa_jax.training.log import is_count, is_number, read_metrics
@@ -114,44 +113,6 @@ def _source() -> dict[str, Any] | None:
         return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def speed(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Sum up how fast a run was.
-
-    Args:
-        rows: Logged rows.
-
-    Returns:
-        Median, 90th and 99th percentile of the seconds a step took (means between two rows, the
-        first one left out, which holds the compilation), images a second at the median, the share
-        of time that steps waited for data, seconds of compilation and bytes of a device at most, as
-        far as they were logged.
-
-    Examples:
-        >>> rows = [{"seconds_per_step": s, "images_per_second": 1 / s} for s in (9, 1, 2, 2)]
-        >>> speed(rows)["step_seconds_median"], speed(rows)["images_per_second"]
-        (2.0, 0.5)
-    """
-    later = rows[1:] or rows
-    seconds = [row["seconds_per_step"] for row in later if "seconds_per_step" in row]
-    if not seconds:
-        return {}
-    median, high, highest = (float(x) for x in np.percentile(seconds, [50, 90, 99]))
-    batches = [
-        r["images_per_second"] * r["seconds_per_step"] for r in later if "seconds_per_step" in r
-    ]
-    found = {
-        "step_seconds_median": median,
-        "step_seconds_90": high,
-        "step_seconds_99": highest,
-        "images_per_second": float(np.median(batches)) / median,
-    }
-    for name, pick in (("data_wait", np.mean), ("compile_seconds", max), ("device_bytes", max)):
-        values = [row[name] for row in rows if name in row]
-        if values:
-            found[name] = float(pick(values))
-    return found
 
 
 @dataclasses.dataclass(frozen=True)
