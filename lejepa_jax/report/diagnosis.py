@@ -8,8 +8,9 @@ from lejepa_jax.evaluation.results import Results
 
 #: Below this standard deviation in some direction, embeddings have collapsed.
 COLLAPSED_STD = 0.1
-#: Up to this multiple of its mean on normal samples, held-out SIGReg counts as round.
-ROUND_RATIO = 2.0
+#: Up to this multiple of its mean on normal samples, held-out SIGReg counts as round; and up to
+#: this much more for every held-out example, for it grows with their number.
+ROUND_RATIO, ROUND_EXCESS = 2.0, 0.01
 #: Between training and held-out data: a ratio of SIGReg, and a difference of accuracies.
 OVERFIT_RATIO, OVERFIT_ACCURACY = 2.0, 0.1
 
@@ -20,17 +21,19 @@ ON_TRAINING_DATA = "encoder, training data"
 def advice(results: Results, *, rows: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     r"""Say in a few sentences what a run has come to, and what to try.
 
-    With :math:`T` the held-out SIGReg of the embeddings, :math:`T_0` its mean on normal samples and
-    :math:`\sigma` the smallest standard deviation of an axis, embeddings are collapsed where
-    :math:`\sigma < 0.1`, round where :math:`T \le 2 T_0`, and not round otherwise. They are overfit
-    where :math:`T` is more than twice what it is on as many training examples; a classifier is
-    where it is right on training examples 10 points more often than on held-out ones. The
-    thresholds are rules of thumb.
+    With :math:`T` the SIGReg of the embeddings of :math:`n` held-out examples, :math:`T_0` its mean
+    on normal samples and :math:`\sigma` the smallest standard deviation of an axis, embeddings are
+    collapsed where :math:`\sigma < 0.1`, round where :math:`T \le \max(2 T_0, T_0 + n / 100)`, and
+    not round otherwise. (For Epps-Pulley :math:`n / 100` is what a mean or a standard deviation
+    that is off by a seventh adds.) They are overfit where :math:`T` is more than twice what it is
+    on as many training examples; a classifier is where it is right on training examples 10 points
+    more often than on held-out ones. The thresholds are rules of thumb.
 
     Args:
-        results: What the evaluators found. Of its diagnostics, the entries `sigreg` and
-            `std_smallest` of `encoder` and of `encoder, training data`, and `sigreg_null` are read;
-            of its scores `accuracy`, `linear` and `knn`.
+        results: What the evaluators found. Of its diagnostics, the entries `sigreg`, `examples`
+            (how many there are) and `std_smallest` of `encoder`, `sigreg` of
+            `encoder, training data`, and `sigreg_null` are read; of its scores `accuracy`,
+            `linear` and `knn`.
         rows: Logged rows: the `accuracy` of the last ones is that on training examples.
 
     Returns:
@@ -75,16 +78,14 @@ def _roundness(diagnostics: Mapping[str, Any]) -> str:
     null = _number_of(diagnostics, "sigreg_null")
     if value is None or not null or null <= 0:
         return ""
-    ratio = value / null
-    if ratio <= ROUND_RATIO:
-        return (
-            f"Embeddings are round: held-out SIGReg is {value:.3g}, {ratio:.2g} times that of "
-            "exactly normal samples."
-        )
+    count = _number_of(diagnostics, "encoder", "examples") or 0.0
+    of = f" of {count:.0f} examples" if count else ""
+    found = f"held-out SIGReg{of} is {value:.3g}, where exactly normal samples have {null:.3g}"
+    if value <= max(ROUND_RATIO * null, null + ROUND_EXCESS * count):
+        return f"Embeddings are round: {found}."
     return (
-        f"Embeddings are not round: held-out SIGReg is {value:.3g}, {ratio:.2g} times that of "
-        "exactly normal samples. Train longer, raise the weight of SIGReg (trade_off), or use a "
-        "larger batch."
+        f"Embeddings are not round: {found}. Train longer, raise the weight of SIGReg (trade_off), "
+        "or use a larger batch."
     )
 
 

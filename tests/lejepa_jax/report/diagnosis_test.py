@@ -1,7 +1,10 @@
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from lejepa_jax.evaluation.results import Results
 from lejepa_jax.report.diagnosis import ON_TRAINING_DATA, advice
+from lejepa_jax.statistics.normality import epps_pulley, epps_pulley_null_mean
 
 
 def said(scores=None, rows=(), **diagnostics):
@@ -14,10 +17,24 @@ def embeddings(**numbers):
 
 def test_round_embeddings_are_called_round_and_nothing_is_to_be_tried():
     assert said(**embeddings()) == (
-        "Embeddings are round: held-out SIGReg is 1.5, 1.5 times that of exactly normal samples."
+        "Embeddings are round: held-out SIGReg is 1.5, where exactly normal samples have 1."
     )
     assert "not round" in said(**embeddings(sigreg=2.01))
     assert "raise the weight of SIGReg (trade_off)" in said(**embeddings(sigreg=2.01))
+
+
+def test_more_examples_show_smaller_departures_which_count_no_more():
+    # A mean off by a seventh of a standard deviation adds 0.01 for each example.
+    assert "are round: held-out SIGReg of 1000 examples is 10.9" in said(
+        **embeddings(sigreg=10.9, examples=1000)
+    )
+    assert "not round" in said(**embeddings(sigreg=11.1, examples=1000))
+    x = np.random.default_rng(0).normal(size=(1000, 1)).astype(np.float32)
+    for off, shape in ((x + 0.13, "are round"), (x + 0.2, "are not round")):
+        value = float(epps_pulley(jnp.asarray(off))[0])
+        null = epps_pulley_null_mean()
+        found = {"encoder": {"sigreg": value, "examples": 1000}, "sigreg_null": null}
+        assert shape in said(**found)
 
 
 def test_a_collapse_is_said_first_and_in_place_of_the_shape():
