@@ -18,6 +18,7 @@ tensorflow-datasets, scikit-learn, Pillow) are imported by the functions that ne
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -218,6 +219,7 @@ def _import_reader(file: str, function: str) -> Reader:
     assert spec is not None  # the name ends in .py
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look for themselves there
     spec.loader.exec_module(module)
     reader = getattr(module, function, None)
     if not callable(reader):

@@ -8,7 +8,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from lejepa_jax import data
-from tests.lejepa_jax.data.pictures import numbered
+from tests.lejepa_jax.data.pictures import folder, numbered
 
 
 def indices(iterator, steps: int) -> np.ndarray:
@@ -132,3 +132,16 @@ def test_evaluation_sees_every_image_once_in_batches_of_one_shape(n, process_cou
         assert batch["image"].shape == (4, 2, 2, 1)
         seen += batch["index"][batch["mask"]].tolist()
     assert seen == list(range(n))
+
+
+@pytest.mark.parametrize("prefetch", [0, 4])
+def test_a_source_that_goes_bad_amid_training_says_so_by_its_class(tmp_path, prefetch):
+    folder(tmp_path, 6)
+    options = data.DataOptions(memory_limit=0)
+    source = data.load(f"folder:{tmp_path}", image_size=4, options=options).train
+    iterator = data.batches(source, batch_size=4, seed=0, prefetch=prefetch)
+    next(iterator)
+    for file in (tmp_path / "cat").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(data.TooManyBadRecords, match="where max_bad_records allows 0: 'cat/"):
+        indices(iterator, 8)

@@ -43,8 +43,12 @@ def test_a_reader_of_ones_own_is_asked_like_any_other():
 def test_a_reader_may_be_named_as_a_function_of_a_file(tmp_path):
     program = tmp_path / "my_reader.py"
     program.write_text(
+        "from __future__ import annotations\n"
         "from lejepa_jax.data.readers.folder import read_folder\n"
         "import dataclasses\n"
+        "@dataclasses.dataclass\n"
+        "class Options:\n"
+        "    depth: dataclasses.KW_ONLY = 3\n"
         "def shelf(request):\n"
         "    return read_folder(dataclasses.replace(request, name='folder:' + request.path))\n"
         "number = 3\n"
