@@ -2,10 +2,11 @@
 
 import dataclasses
 import re
+import struct
 import sys
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -258,7 +259,7 @@ def check_contents(image: "PilImage.Image") -> None:
         raise ValueError(problem)
 
 
-def tiff_problem(file: BinaryIO) -> str:
+def tiff_problem(file: Any) -> str:
     """Say what a TIFF file holds that is not one gray or RGB image, and what to do.
 
     Args:
@@ -275,7 +276,7 @@ def tiff_problem(file: BinaryIO) -> str:
     bits = int(_tuple(tags.get(_BITS, (1,)))[0])
     sign = {2: "signed ", 3: "floating-point "}.get(_tuple(tags.get(_FORMAT, (1,)))[0], "")
     samples, extra = int(tags.get(_SAMPLES, 1)), _tuple(tags.get(_EXTRA, ()))
-    kind = tags.get(_PHOTOMETRIC)
+    kind = int(tags.get(_PHOTOMETRIC, -1))
     what = f"{width} x {height} pixels of {sign}{bits} bits"
     described = re.match(r"ImageJ=.*?^images=(\d+)", str(tags.get(_DESCRIPTION, "")), re.M | re.S)
     if described:  # ImageJ keeps all of a large stack behind one page
@@ -301,24 +302,41 @@ def tiff_problem(file: BinaryIO) -> str:
     return ""
 
 
-def _tiff_tags(file: BinaryIO) -> tuple[Any, int]:
+def _tiff_tags(file: Any) -> tuple[Mapping[int, Any], int]:
     """Tags of the first page, and the number of pages that are no thumbnails or masks."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     file.seek(0)
     header = file.read(8)
-    header += file.read(8) if header[2:4] in (b"+\0", b"\0+") else b""
-    page = ImageFileDirectory_v2(header)
-    first, count, seen = None, 0, set()
-    while page.next and page.next not in seen and count <= _MAX_PAGES:
-        seen.add(page.next)
-        file.seek(page.next)
-        page.load(file)
-        first = dict(page) if first is None else first
-        count += not int(page.get(_SUBFILE, 0)) & 5
-    if first is None:
-        raise ValueError("a TIFF without a page")
-    return first, count
+    is_big = header[2:4] in (b"+\0", b"\0+")
+    header += file.read(8) if is_big else b""
+    first = ImageFileDirectory_v2(header)
+    start: int = first.next or 0
+    file.seek(start)
+    first.load(file)
+    # Other pages are only counted: reading their tags could take as long as a hostile file likes.
+    order = "<" if header[:2] == b"II" else ">"
+    entry, number = ("HHQL4x", "Q") if is_big else ("HHLL", "H")
+    pages, seen = 0, set()
+    while start and start not in seen and pages <= _MAX_PAGES:
+        seen.add(start)
+        file.seek(start)
+        (count,) = _unpack(file, order + number)
+        # Tags are in ascending order, and that of reduced pages has the least number.
+        tag, kind, _, value = _unpack(file, order + entry)
+        if kind == 3 and order == ">":
+            value >>= 16  # a short number comes first
+        pages += not (tag == _SUBFILE and value & 5)
+        width = struct.calcsize(order + entry)
+        file.seek(start + struct.calcsize(order + number) + count * width)
+        (start,) = _unpack(file, order + ("Q" if is_big else "L"))
+        if len(seen) > 10 * _MAX_PAGES:
+            break
+    return first, pages
+
+
+def _unpack(file: Any, layout: str) -> tuple[int, ...]:
+    return struct.unpack(layout, file.read(struct.calcsize(layout)))
 
 
 def _tuple(value: Any) -> tuple:

@@ -1,11 +1,14 @@
 """Images of more than 8 bits, of several bands and pages: read whole, or refused."""
 
+import io
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from lejepa_jax import data
-from lejepa_jax.data.images.levels import parse_data_range
+from lejepa_jax.data.images.levels import _tiff_tags, parse_data_range
 from tests.lejepa_jax.data.pictures import noise, png16, save, tiff
 
 RNG = np.random.default_rng(1)
@@ -268,3 +271,33 @@ def test_a_set_of_which_most_are_refused_is_refused_whatever_is_tolerated(tmp_pa
     assert "9 of the 10 tried" in text
     assert "holds 3 pages" in text
     assert "and 8 more like it" in text
+
+
+# Pillow knows no large ones in big-endian order.
+@pytest.mark.parametrize(("order", "is_big"), [("<", False), (">", False), ("<", True)])
+def test_pages_are_counted_in_every_kind_of_tiff(order, is_big):
+    def number(layout, *values):
+        return struct.pack(order + layout, *values)
+
+    def chain(kinds, link_back=False):
+        """Pages of one tag each: its kind, 254 of a short or long number; nothing else."""
+        head = (b"II" if order == "<" else b"MM") + number("H", 43 if is_big else 42)
+        head += number("HH", 8, 0) if is_big else b""
+        offset = "Q" if is_big else "L"
+        out = head + number(offset, len(head) + struct.calcsize(order + offset))
+        start = len(out)
+        for i, (tag, short, value) in enumerate(kinds):
+            inline = number("H", value) if short else number("L", value)
+            count = number("Q" if is_big else "H", 1)
+            page = count + number("HH", tag, 3 if short else 4) + number(offset, 1)
+            page += inline.ljust(8 if is_big else 4, b"\0")
+            last = i == len(kinds) - 1
+            there = start if link_back else 0
+            out += page
+            out += number(offset, there if last else len(out) + struct.calcsize(order + offset))
+        return io.BytesIO(out)
+
+    whole, thumbnail, mask = (256, True, 7), (254, False, 1), (254, True, 4)
+    assert _tiff_tags(chain([whole, thumbnail, mask, whole]))[1] == 2
+    assert _tiff_tags(chain([whole, thumbnail], link_back=True))[1] == 1
+    assert _tiff_tags(chain([whole] * 3000))[1] == 1001
