@@ -9,7 +9,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from lejepa_jax.evaluation.labels import check_labels, shuffle_by_class
+from lejepa_jax.checks import check_positive
+from lejepa_jax.evaluation.labels import check_labels, check_penalty, shuffle_by_class
 from lejepa_jax.evaluation.linear import affine_logits, fit_logistic
 from lejepa_jax.evaluation.standardization import standardize
 
@@ -90,7 +91,9 @@ def few_shot_accuracies(
     num_draws: int,
     l2: float,
 ) -> dict[int, FewShot]:
-    """Accuracies of several numbers of shots, of arguments that were checked."""
+    """Accuracies of several numbers of shots, of labels that were checked."""
+    check_positive("num_draws", num_draws)
+    check_penalty("l2", l2)
     # The line search of optax would mix numbers of 32 and 64 bits, where those are enabled.
     with jax.enable_x64(False):
         accuracies = _few_shot(
@@ -149,8 +152,8 @@ def few_shot_accuracy(
         Mean and standard deviation (over draws, :math:`1/n`) of the accuracy.
 
     Raises:
-        ValueError: A class has fewer than `shots` examples, a label is out of range, or `shots`
-            or `num_draws` is not positive.
+        ValueError: A class has fewer than `shots` examples, a label is out of range, `shots` or
+            `num_draws` is not positive, or `l2` is negative or not finite.
 
     Examples:
         >>> x, y = jnp.arange(20.0)[:, None], (jnp.arange(20) >= 10).astype(jnp.int32)
@@ -158,12 +161,9 @@ def few_shot_accuracy(
         >>> result.mean, result.std
         (1.0, 0.0)
     """
-    train_labels = check_labels("train_labels", train_labels, num_classes)
-    test_labels = check_labels("test_labels", test_labels, num_classes)
-    if shots < 1:
-        raise ValueError(f"shots must be positive, got {shots}")
-    if num_draws < 1:
-        raise ValueError(f"num_draws must be positive, got {num_draws}")
+    train_labels = check_labels("train_labels", train_labels, num_classes, train_features)
+    test_labels = check_labels("test_labels", test_labels, num_classes, test_features)
+    check_positive("shots", shots)
     counts = np.bincount(train_labels, minlength=num_classes)
     if counts.min() < shots:
         c = int(counts.argmin())

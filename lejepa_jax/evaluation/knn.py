@@ -136,8 +136,8 @@ def knn_accuracy(
         >>> knn_accuracy(x, y, x, y, num_classes=2, k=1)
         1.0
     """
-    check_labels("train_labels", train_labels, num_classes)
-    test_labels = check_labels("test_labels", test_labels, num_classes)
+    train_labels = check_labels("train_labels", train_labels, num_classes, train_features)
+    test_labels = check_labels("test_labels", test_labels, num_classes, test_features)
     predicted = knn_predict(
         train_features,
         train_labels,

@@ -1,5 +1,6 @@
 """Labels: their range, and random parts of every class."""
 
+import math
 from functools import partial
 
 import jax
@@ -9,12 +10,44 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 
 def check_labels(
-    name: str, labels: Int[Array | np.ndarray, " n"], num_classes: int
+    name: str,
+    labels: Int[Array | np.ndarray, " n"],
+    num_classes: int,
+    features: Float[Array | np.ndarray, "n d"] | None = None,
 ) -> Int[np.ndarray, " n"]:
-    """Labels on the host as int32, all of them in range."""
+    """Bring labels to the host as int32, all of them in range, one for each row of features.
+
+    Args:
+        name: What they are called in errors, such as `train_labels`.
+        labels: Labels.
+        num_classes: Number of classes.
+        features: The rows they are of, where those are at hand.
+
+    Returns:
+        The labels.
+
+    Raises:
+        ValueError: If they are empty, no whole numbers, out of range, or not as many as the rows.
+
+    Examples:
+        >>> check_labels("labels", np.array([0, 2]), 2)
+        Traceback (most recent call last):
+            ...
+        ValueError: labels must be between 0 and 1 (rows without label dropped), got 2
+    """
     labels = np.asarray(labels)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"{name} must be whole numbers on one axis, got {labels.dtype} of shape {labels.shape}"
+        )
     if len(labels) == 0:
         raise ValueError(f"{name} must not be empty")
+    if features is not None and (features.ndim != 2 or len(features) != len(labels)):
+        rows = name.replace("labels", "features")
+        raise ValueError(
+            f"{rows} must have shape ({len(labels)}, d), a row for each of {name}, "
+            f"got {features.shape}"
+        )
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
         raise ValueError(
@@ -22,6 +55,19 @@ def check_labels(
             f"got {low if low < 0 else high}"
         )
     return labels.astype(np.int32)
+
+
+def check_penalty(name: str, l2: float) -> None:
+    """Require a finite penalty that is not negative.
+
+    Examples:
+        >>> check_penalty("l2", -1.0)
+        Traceback (most recent call last):
+            ...
+        ValueError: l2 must be finite and not negative, got -1.0
+    """
+    if not 0 <= l2 < math.inf:
+        raise ValueError(f"{name} must be finite and not negative, got {l2}")
 
 
 def shuffle_by_class(

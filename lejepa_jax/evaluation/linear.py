@@ -11,7 +11,8 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from lejepa_jax.evaluation.labels import check_labels, stratified_mask
+from lejepa_jax.checks import check_positive
+from lejepa_jax.evaluation.labels import check_labels, check_penalty, stratified_mask
 from lejepa_jax.evaluation.standardization import apply_moments, feature_moments
 
 _HIGHEST = lax.Precision.HIGHEST
@@ -173,7 +174,8 @@ def linear_probe(
         The probe; it takes raw features, see :func:`probe_logits`.
 
     Raises:
-        ValueError: A label is out of range, or `l2` is negative.
+        ValueError: A label is out of range, `l2` is negative or not finite, or `max_steps` is not
+            positive.
 
     Examples:
         >>> x, y = jnp.arange(20.0)[:, None], (jnp.arange(20) >= 10).astype(jnp.int32)
@@ -181,9 +183,9 @@ def linear_probe(
         >>> probe_logits(probe, jnp.array([[8.0], [11.0]])).argmax(axis=-1)
         Array([0, 1], dtype=int32)
     """
-    labels = check_labels("train_labels", train_labels, num_classes)
-    if not l2 >= 0:
-        raise ValueError(f"l2 must not be negative, got {l2}")
+    labels = check_labels("train_labels", train_labels, num_classes, train_features)
+    check_penalty("l2", l2)
+    check_positive("max_steps", max_steps)
     mean, scale = feature_moments(train_features)
     features = apply_moments(train_features, mean, scale)
     n, d = features.shape
@@ -284,9 +286,11 @@ def select_l2(
         >>> select_l2(jax.random.key(0), x, y, num_classes=2, grid=(10.0, 1e-3))
         0.001
     """
-    labels = check_labels("train_labels", train_labels, num_classes)
+    labels = check_labels("train_labels", train_labels, num_classes, train_features)
     if not grid:
         raise ValueError("grid must hold at least one penalty, got none")
+    for l2 in grid:
+        check_penalty("grid", l2)
     if not 0 < validation_fraction < 1:
         raise ValueError(f"validation_fraction must be in (0, 1), got {validation_fraction}")
     held_out = stratified_mask(
@@ -385,7 +389,7 @@ def linear_accuracy(
         >>> linear_accuracy(jax.random.key(0), x, y, x, y, num_classes=2, l2=1e-5)
         1.0
     """
-    test_labels = check_labels("test_labels", test_labels, num_classes)
+    test_labels = check_labels("test_labels", test_labels, num_classes, test_features)
     predicted = linear_predict(
         key, train_features, train_labels, test_features, num_classes=num_classes, l2=l2
     )

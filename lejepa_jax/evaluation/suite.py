@@ -75,8 +75,8 @@ def run_probes(
         >>> list(found.scores), found.predicted.sum()
         (['knn', 'linear', 'few_shot_10', 'few_shot_10_std'], np.int64(10))
     """
-    train_labels = check_labels("train_labels", train_labels, num_classes)
-    test_labels = check_labels("test_labels", test_labels, num_classes)
+    train_labels = check_labels("train_labels", train_labels, num_classes, train_features)
+    test_labels = check_labels("test_labels", test_labels, num_classes, test_features)
     # Uploaded once for all probes.
     train_features, test_features = jnp.asarray(train_features), jnp.asarray(test_features)
     data = (train_features, train_labels, test_features, test_labels)

@@ -12,6 +12,8 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from lejepa_jax.checks import check_positive
+from lejepa_jax.nn.layers import check_sizes
 from lejepa_jax.statistics.reductions import AxisName
 
 
@@ -27,6 +29,9 @@ class BatchNorm(nnx.Module):
         epsilon: Added to the variance.
         axis_name: Mapped axis over which the batch is sharded.
         rngs: Source of the initial parameters.
+
+    Raises:
+        ValueError: If `features` or `epsilon` is not positive, or `momentum` not in [0, 1).
 
     Examples:
         >>> norm = BatchNorm(1, rngs=nnx.Rngs(0))
@@ -47,6 +52,10 @@ class BatchNorm(nnx.Module):
         rngs: nnx.Rngs,
     ):
         del rngs  # nothing is drawn; all modules are made alike
+        check_sizes(features=features)
+        check_positive("epsilon", epsilon)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
         self.scale = nnx.Param(jnp.ones(features, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(features, jnp.float32))
         self.mean = nnx.BatchStat(jnp.zeros(features, jnp.float32))

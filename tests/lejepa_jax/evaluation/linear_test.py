@@ -72,9 +72,13 @@ def test_the_accuracy_is_that_of_the_predictions(digits, key):
 
 def test_bad_arguments_are_named(key):
     x, y = jnp.arange(8.0)[:, None], jnp.array([0, 0, 0, 0, 0, 0, 1, 1])
-    for l2 in (-1.0, float("nan")):
-        with pytest.raises(ValueError, match=f"l2 must not be negative, got {l2}"):
+    for l2 in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"l2 must be finite and not negative, got {l2}"):
             linear_probe(x, y, num_classes=2, l2=l2)
+        with pytest.raises(ValueError, match=f"grid must be finite and not negative, got {l2}"):
+            select_l2(key, x, y, num_classes=2, grid=(0.1, l2))
+    with pytest.raises(ValueError, match=r"max_steps must be positive, got 0"):
+        linear_probe(x, y, num_classes=2, l2=0.1, max_steps=0)
     with pytest.raises(ValueError, match=r"two examples of some class"):
         select_l2(key, x[:2], jnp.array([0, 1]), num_classes=2)
     with pytest.raises(ValueError, match=r"grid must hold"):

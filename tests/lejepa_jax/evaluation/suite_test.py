@@ -118,3 +118,6 @@ def test_bad_arguments_are_named(key):
         few_shot_accuracy(key, x, y, x, y, num_classes=2, shots=1, num_draws=0)
     with pytest.raises(ValueError, match=r"train_labels must be between 0 and 1 .* got -1"):
         probe_suite(key, x, y - 1, x, y, num_classes=2)
+    for l2 in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"l2 must be finite and not negative, got {l2}"):
+            few_shot_accuracy(key, x, y, x, y, num_classes=2, shots=1, l2=l2)

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from flax import nnx
 from jax.sharding import AxisType, PartitionSpec
 
@@ -40,3 +41,34 @@ def test_moments_of_nothing_are_zero():
     x, nothing = np.ones((2, 6, 4), np.float32), np.zeros((2, 6), bool)
     moments = jax.jit(lambda x, mask: normalization.masked_moments(x, mask=mask))(x, nothing)
     assert not any(leaf.any() for leaf in moments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"features": 0}, "features must be a positive whole number, got 0"),
+        ({"epsilon": 0.0}, "epsilon must be positive, got 0.0"),
+        ({"epsilon": float("nan")}, "epsilon must be positive, got nan"),
+        ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
+        ({"momentum": float("nan")}, r"momentum must be in \[0, 1\), got nan"),
+    ],
+)
+def test_options_that_normalize_nothing_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        normalization.BatchNorm(**{"features": 4, **options}, rngs=nnx.Rngs(0))
+
+
+def test_both_norms_of_a_whole_batch_agree():
+    # The same names and rules, so that what is learned with one can be read by the other.
+    x = jnp.asarray(np.random.default_rng(0).normal(3, 2, size=(64, 5, 4)), jnp.float32)
+    ours, flax = (
+        make(4, rngs=nnx.Rngs(0)) for make in (normalization.BatchNorm, normalization.batch_norm)
+    )
+    for train in (True, False):
+        np.testing.assert_allclose(
+            ours(x, train=train), normalization.normalize(flax, x, train=train), atol=2e-5
+        )
+        state, other = (nnx.to_pure_dict(nnx.state(norm)) for norm in (ours, flax))
+        assert state.keys() == other.keys()
+        for name, value in state.items():
+            np.testing.assert_allclose(value, other[name], rtol=1e-5, err_msg=name)
