@@ -1,6 +1,7 @@
 """BatchNorm with masks, over devices that hold different numbers of examples."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
