@@ -14,7 +14,9 @@ from pointcloud_jax.geometry.graph import (
     ball_query,
     farthest_point_sampling,
     gather,
+    interpolate,
     knn,
+    knn_between,
 )
 from pointcloud_jax.geometry.rotations import (
     matrix_to_axis_angle,
@@ -37,6 +39,7 @@ from pointcloud_jax.geometry.sphere import (
     spherical_design,
 )
 from pointcloud_jax.local.dot_products import edge_statistics, flatten_ordered, l2dp, radial_pool
+from pointcloud_jax.local.edge_invariants import edge_angles
 from pointcloud_jax.nn.dgcnn import DGCNN, VNDGCNN
 from pointcloud_jax.nn.dipvnet.configs import (
     PAPER,
@@ -51,6 +54,7 @@ from pointcloud_jax.nn.dipvnet.configs import (
 from pointcloud_jax.nn.dipvnet.networks import DiPVNet, DiPVNetParts
 from pointcloud_jax.nn.encoder import Description, PointEncoder
 from pointcloud_jax.nn.heads import Classifier, Segmenter
+from pointcloud_jax.nn.hierarchy import HierarchicalEncoder, HierarchyConfig
 from pointcloud_jax.nn.local_features import L2DP
 from pointcloud_jax.nn.vector_neurons import (
     InvariantFrame,
@@ -89,6 +93,8 @@ __all__ = [
     "DiPVNetConfig",
     "DiPVNetParts",
     "DirectionOptions",
+    "HierarchicalEncoder",
+    "HierarchyConfig",
     "InvariantFrame",
     "Neighbors",
     "PointEncoder",
@@ -109,6 +115,7 @@ __all__ = [
     "dasft",
     "debye_spectrum",
     "degree_spectrum",
+    "edge_angles",
     "edge_statistics",
     "edge_vectors",
     "farthest_point_sampling",
@@ -116,7 +123,9 @@ __all__ = [
     "flatten_ordered",
     "gather",
     "icosahedral",
+    "interpolate",
     "knn",
+    "knn_between",
     "l2dp",
     "lebedev",
     "load",

@@ -5,7 +5,9 @@ from pointcloud_jax.geometry.graph import (
     ball_query,
     farthest_point_sampling,
     gather,
+    interpolate,
     knn,
+    knn_between,
 )
 from pointcloud_jax.geometry.rotations import (
     matrix_to_axis_angle,
@@ -36,7 +38,9 @@ __all__ = [
     "fibonacci",
     "gather",
     "icosahedral",
+    "interpolate",
     "knn",
+    "knn_between",
     "lebedev",
     "matrix_to_axis_angle",
     "matrix_to_quaternion",

@@ -125,6 +125,87 @@ def ball_query(
     return _nearest(centers, points, k, mask=mask, limit=radius * radius)
 
 
+def knn_between(
+    queries: Float[Array, "*batch m d"],
+    points: Float[Array, "*batch n d"],
+    k: int,
+    *,
+    mask: Bool[Array, "*batch n"] | None = None,
+) -> Neighbors:
+    """Find the `k` points nearest to each query, as `knn` does within one cloud.
+
+    Args:
+        queries: Where to look from.
+        points: What is looked for.
+        k: Number of neighbors.
+        mask: True for points that exist.
+
+    Returns:
+        The points, nearest first. Where fewer than `k` exist the rest is masked and repeats the
+        nearest one.
+
+    Raises:
+        ValueError: If `k` is not between 1 and the number of points, the numbers of coordinates
+            differ, and as `check_points`.
+
+    Examples:
+        >>> line = jnp.array([[0.0], [1.0], [3.0]])
+        >>> jax.jit(knn_between, static_argnums=2)(line + 0.6, line, 2).indices[:, 0]
+        Array([1, 1, 2], dtype=int32)
+    """
+    check_points("points", points, mask, dim=None)
+    check_points("queries", queries, dim=points.shape[-1])
+    if not 1 <= k <= points.shape[-2]:
+        raise ValueError(f"k must be between 1 and the {points.shape[-2]} points, got {k}")
+    queries, points = (lax.stop_gradient(a.astype(jnp.float32)) for a in (queries, points))
+    if mask is not None:
+        points = jnp.where(mask[..., None], points, 0)
+    return _nearest(queries, points, k, mask=mask)
+
+
+def interpolate(
+    values: Float[Array, "*batch n c"],
+    points: Float[Array, "*batch n d"],
+    queries: Float[Array, "*batch m d"],
+    *,
+    k: int = 3,
+    mask: Bool[Array, "*batch n"] | None = None,
+) -> Float[Array, "*batch m c"]:
+    r"""Interpolate values at points by their inverse squared distances from each query.
+
+    .. math:: f(q) = \frac{\sum_j w_j f_j}{\sum_j w_j}, \qquad w_j = \frac{1}{|q - x_j|^2 + 10^{-8}}
+
+    Args:
+        values: What is known at the points.
+        points: Where it is known.
+        queries: Where it is wanted.
+        k: How many of the nearest points count, at most.
+        mask: True for points that exist.
+
+    Returns:
+        The values in float32; zero in clouds without points.
+
+    Raises:
+        ValueError: As `knn_between`.
+
+    Examples:
+        >>> line = jnp.array([[0.0], [1.0]])
+        >>> print(interpolate(line, line, jnp.array([[0.5], [1.0]]), k=2).round(3))
+        [[0.5]
+         [1. ]]
+
+    References:
+        C. R. Qi, L. Yi, H. Su, L. J. Guibas, "PointNet++", arXiv 1706.02413, 2017, equation 2.
+    """
+    found = knn_between(queries, points, min(k, points.shape[-2]), mask=mask)
+    points, queries = points.astype(jnp.float32), queries.astype(jnp.float32)
+    square = jnp.square(gather(points, found.indices) - queries[..., :, None, :]).sum(-1)
+    weights = jnp.where(found.mask, 1 / (jnp.where(found.mask, square, 1) + 1e-8), 0)
+    weights = weights / jnp.maximum(weights.sum(-1, keepdims=True), 1e-20)
+    near = jnp.where(found.mask[..., None], gather(values.astype(jnp.float32), found.indices), 0)
+    return (weights[..., None] * near).sum(-2)
+
+
 def gather(values: Shaped[Array, "..."], indices: Int[Array, "*batch m k"]) -> Shaped[Array, "..."]:
     """Take the values of neighbors.
 

@@ -14,6 +14,7 @@ from pointcloud_jax.nn.dipvnet.configs import (
 from pointcloud_jax.nn.dipvnet.networks import DiPVNet, DiPVNetParts
 from pointcloud_jax.nn.encoder import Description, PointEncoder
 from pointcloud_jax.nn.heads import Classifier, Segmenter
+from pointcloud_jax.nn.hierarchy import HierarchicalEncoder, HierarchyConfig
 from pointcloud_jax.nn.local_features import L2DP
 from pointcloud_jax.nn.vector_neurons import (
     InvariantFrame,
@@ -39,6 +40,8 @@ __all__ = [
     "DiPVNetConfig",
     "DiPVNetParts",
     "DirectionOptions",
+    "HierarchicalEncoder",
+    "HierarchyConfig",
     "InvariantFrame",
     "PointEncoder",
     "Segmenter",

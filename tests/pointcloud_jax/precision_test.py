@@ -48,6 +48,9 @@ CASES = {
     "knn": lambda x: pc.knn(x, 3, exclude_self=True),
     "knn, many coordinates": lambda x: pc.knn(jnp.tile(x, 4), 3),
     "ball_query": lambda x: pc.ball_query(x, x, 1.0, 3),
+    "knn_between": lambda x: pc.knn_between(x, x, 3),
+    "interpolate": lambda x: pc.interpolate(x, x, x),
+    "edge_angles": lambda x: pc.edge_angles(x, chirality=True),
     "farthest_point_sampling": lambda x: pc.farthest_point_sampling(x, 3),
     "quaternion_to_matrix": matrices,
     "matrix_to_quaternion": lambda x: pc.matrix_to_quaternion(matrices(x)),
@@ -91,6 +94,11 @@ def network(make):
 NETWORKS = {
     "DGCNN": network(lambda rngs: nn.DGCNN((4,), embedding=4, k=3, rngs=rngs)),
     "VNDGCNN": network(lambda rngs: nn.VNDGCNN((4,), embedding=4, k=3, rngs=rngs)),
+    "HierarchicalEncoder": network(
+        lambda rngs: nn.HierarchicalEncoder(
+            nn.HierarchyConfig((6, 3), (0.5, 1.0), (4, 4), embedding=4), rngs=rngs
+        )
+    ),
     "DiPVNet": network(lambda rngs: nn.DiPVNet(options(chirality=True), rngs=rngs)),
     "DiPVNet, dasft": network(
         lambda rngs: nn.DiPVNet(options(spectrum="dasft", log_spectrum=False), rngs=rngs)

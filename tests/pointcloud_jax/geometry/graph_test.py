@@ -125,6 +125,27 @@ def test_a_ball_holds_the_points_within_its_radius():
     assert not found.mask.all()
 
 
+def test_neighbors_between_clouds_and_what_they_interpolate():
+    queries, points, values = draw(2, 6, 3), draw(2, 40, 3, seed=1), draw(2, 40, 2, seed=2)
+    mask = np.broadcast_to(np.arange(40) < 33, (2, 40))
+    found = jax.jit(functools.partial(graph.knn_between, k=5))(queries, points, mask=mask)
+    value = jax.jit(graph.interpolate)(values, points, queries, mask=mask)
+    for batch in range(2):
+        distance = np.linalg.norm(
+            queries[batch, :, None].astype(float) - points[batch, None, :33], axis=-1
+        )
+        order = np.argsort(distance, axis=1)[:, :5]
+        np.testing.assert_array_equal(found.indices[batch], order)
+        weights = 1 / (np.take_along_axis(distance, order[:, :3], 1) ** 2 + 1e-8)
+        weights /= weights.sum(1, keepdims=True)
+        expected = (weights[..., None] * values[batch, order[:, :3]]).sum(1)
+        np.testing.assert_allclose(value[batch], expected, atol=1e-5)
+    at_points = jax.jit(graph.interpolate)(values, points, points)
+    np.testing.assert_allclose(at_points, values, atol=1e-4)
+    nothing = jax.jit(graph.interpolate)(values, points, queries, mask=np.zeros((2, 40), bool))
+    assert not nothing.any()
+
+
 def test_gathering_follows_each_clouds_own_indices():
     values, indices = draw(2, 10, 4, 3), np.random.default_rng(0).integers(0, 10, (2, 6, 5))
     expected = np.stack([cloud[i] for cloud, i in zip(values, indices, strict=True)])
@@ -168,6 +189,8 @@ def test_bad_arguments_are_named(unchecked):
         graph.knn(points, 5, exclude_self=True)
     with pytest.raises(ValueError, match="k must be between 1 and the 5 points, got 6"):
         graph.ball_query(points, points, 1.0, 6)
+    with pytest.raises(ValueError, match="k must be between 1 and the 5 points, got 6"):
+        graph.knn_between(points, points, 6)
     with pytest.raises(ValueError, match="radius must be positive, got 0"):
         graph.ball_query(points, points, 0.0, 2)
     with pytest.raises(ValueError, match="centers must have 3 coordinates"):

@@ -30,6 +30,9 @@ NETWORKS = {
     "VNDGCNN": segmenter(lambda rngs: nn.VNDGCNN((4,), embedding=4, k=3, rngs=rngs)),
     "DiPVNet": classifier(lambda rngs: nn.DiPVNet(nn.tiny_config(), rngs=rngs)),
     "published DiPVNet": classifier(lambda rngs: nn.DiPVNet(PUBLISHED, rngs=rngs)),
+    "HierarchicalEncoder": segmenter(
+        lambda rngs: nn.HierarchicalEncoder(nn.HierarchyConfig(), rngs=rngs)
+    ),
     "DiPVNetParts": segmenter(lambda rngs: nn.DiPVNetParts(nn.tiny_config(), rngs=rngs)),
 }
 
