@@ -50,7 +50,7 @@ def make_views(
 
     With the draws of one view, the output is :math:`n(s(\mathrm{clip}(M\, A_y I A_x^\top + b)))`:
     :math:`A_y, A_x` crop, resize, mirror and blur; :math:`M, b` change the colors; :math:`s`
-    solarises and :math:`n` normalizes. View :math:`v` of example :math:`i` is keyed by
+    solarizes and :math:`n` normalizes. View :math:`v` of example :math:`i` is keyed by
     `fold_in(keys[i], v)`, where views are numbered through all of `specs`: one specification of
     four views gives the same as two of two, and appending another changes none before it.
 

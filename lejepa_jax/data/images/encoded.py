@@ -14,7 +14,7 @@ from lejepa_jax.checks import MissingExtra
 from lejepa_jax.data.images.arrays import DecodedImages
 from lejepa_jax.data.images.decoding import ImageFile, read_image, read_sample
 from lejepa_jax.data.images.levels import Scale
-from lejepa_jax.data.records import BadRecord, Ledger
+from lejepa_jax.data.records import BadRecord, Ledger, TooManyBadRecords
 from lejepa_jax.data.source import Batch, ImageSource, Origin
 
 _CHECKED = 256  # images decoded at start-up of a data set that is too large to decode whole
@@ -126,7 +126,7 @@ class EncodedImages(ImageSource):
             self._decoding.ledger.add(list(failed.values()))
             rows = np.array(sorted(failed))
             held[rows] = (held[rows] + 1) % len(self)
-        raise ValueError("no image could be read")
+        raise TooManyBadRecords("no image could be read")
 
     def subset(self, indices: Int[np.ndarray, " b"]) -> "EncodedImages":
         """Return a source of only the images at `indices`, in that order."""

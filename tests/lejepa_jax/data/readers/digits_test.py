@@ -8,7 +8,7 @@ def test_five_hundred_digits_are_held_out_by_class_and_never_other_ones():
     assert (len(splits.train), len(splits.test)) == (1297, 500)
     assert splits.class_names == tuple("0123456789")
     assert set(np.bincount(splits.test.labels)) <= {48, 49, 50, 51}
-    # The scans of the held-out part, summed up: a change of the split is a change of every result.
+    # The scans of the held-out part, summed: a change of the split is a change of every result.
     ink = splits.test.gather(np.arange(500))["image"].astype(np.int64)
     weights = np.arange(1, 501)[:, None, None, None]
     assert (int(ink.sum()), int((ink * weights).sum())) == (2489047, 622807122)
