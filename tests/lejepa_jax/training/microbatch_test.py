@@ -101,7 +101,7 @@ def test_the_mean_over_microbatches_is_another_gradient():
     assert jnp.abs(mean["out"] - exact["out"]).max() > 0.1 * jnp.abs(exact["out"]).max()
 
 
-def spread_step(params, inputs, axis_name=None):
+def parallel_step(params, inputs, axis_name=None):
     result = in_parts(3, axis_name)(params, inputs)
     if axis_name is None:
         return result
@@ -118,7 +118,7 @@ SPECS = {"views": P(None, "data"), "keys": P("data"), "scale": P()}
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_shard_map_gives_the_gradient_of_the_global_batch(check_vma):
     step = jax.shard_map(
-        functools.partial(spread_step, axis_name="data"),
+        functools.partial(parallel_step, axis_name="data"),
         mesh=mesh(),
         in_specs=(P(), SPECS),
         out_specs=P(),
@@ -129,7 +129,7 @@ def test_shard_map_gives_the_gradient_of_the_global_batch(check_vma):
 
 def test_shard_map_sums_gradients_over_devices_once_and_not_in_the_loop():
     step = jax.shard_map(
-        functools.partial(spread_step, axis_name="data"),
+        functools.partial(parallel_step, axis_name="data"),
         mesh=mesh(),
         in_specs=(P(), SPECS),
         out_specs=P(),
@@ -156,7 +156,7 @@ def test_named_axes_give_the_gradient_of_the_global_batch(transform):
         "keys": INPUTS["keys"].reshape(8, 3),
     }
     mapped = transform(
-        functools.partial(spread_step, axis_name="data"),
+        functools.partial(parallel_step, axis_name="data"),
         axis_name="data",
         in_axes=(None, {"views": 1, "keys": 0, "scale": None}),
     )
@@ -168,7 +168,7 @@ def test_a_batch_sharded_by_jit_stays_where_it_is():
         name: jax.device_put(leaf, NamedSharding(mesh(), SPECS[name]))
         for name, leaf in INPUTS.items()
     }
-    compiled = jax.jit(spread_step).lower(PARAMS, inputs).compile()
+    compiled = jax.jit(parallel_step).lower(PARAMS, inputs).compile()
     check(compiled(PARAMS, inputs))
     text = compiled.as_text()
     assert "all-to-all" not in text
