@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from lejepa_jax.training.compatibility import saved_names
-from lejepa_jax.training.distributed import run_on_first
+from lejepa_jax.training.distributed import AgreeingBarrier, run_on_first
 from lejepa_jax.training.storage.attempt import Failure, attempt
 from lejepa_jax.training.storage.damage import (
     Folders,
@@ -95,7 +95,12 @@ class Checkpoints:
                 preservation_policy=_NewestAndBest(),
                 # Where folders are made in the background and cannot be, orbax waits for them for
                 # 5 minutes.
-                async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+                async_options=ocp.AsyncOptions(
+                    create_directories_asynchronously=False,
+                    # The barriers of a write's end, at which a process without room would be
+                    # waited for; those that set its state are come to however it ended.
+                    barrier_sync_fn=AgreeingBarrier(last=":set_value_"),
+                ),
             ),
         )
 

@@ -1,9 +1,12 @@
 """What one of several processes does for all of them."""
 
+import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
+from jax._src import distributed as jax_distributed
 from jax.experimental import multihost_utils
 
 _MESSAGE_BYTES = 2048
@@ -41,3 +44,52 @@ def run_on_first(action: Callable[[], object]) -> None:
         raise raised
     if text := text.rstrip(b"\0").decode(errors="replace"):
         raise ValueError(text)
+
+
+class AgreeingBarrier:
+    """A barrier for background threads at which processes learn that another one has failed.
+
+    A process that could not write its part of a checkpoint goes past barriers where the others
+    still wait for it. Here each says at which barrier it is: where they differ, those that are at
+    an earlier one raise, and the one ahead waits until they have caught up. It has the signature of
+    `orbax.checkpoint.AsyncOptions.barrier_sync_fn`, and no two threads of a process use it at once.
+
+    All processes make it at the same point of the program.
+
+    Args:
+        last: Part of the names of barriers that every process comes to, also after a failure.
+    """
+
+    def __init__(self, last: str):
+        # The store of keys and values of JAX, which has no public name. Unlike a collective, it may
+        # be used beside the training.
+        self._client: Any = jax_distributed.global_state.client
+        self._last = last
+        self._round = 0
+        if jax.process_count() > 1:
+            number = np.uint32(time.time_ns() % 2**32)
+            number = int(multihost_utils.broadcast_one_to_all(number))
+            self._prefix = f"lejepa_jax/barrier/{number}"
+
+    def __call__(self, *, key: str, timeout_ms: int) -> None:
+        """Wait for the other processes; raises RuntimeError if one has failed before this."""
+        if jax.process_count() == 1:
+            return
+        while True:
+            mine = self._key(self._round, jax.process_index())
+            self._client.key_value_set(mine, key)
+            others = [
+                self._client.blocking_key_value_get(self._key(self._round, process), timeout_ms)
+                for process in range(jax.process_count())
+            ]
+            if self._round:  # all are in this round, and have read those of the round before
+                self._client.key_value_delete(self._key(self._round - 1, jax.process_index()))
+            self._round += 1
+            if len(set(others)) == 1:
+                return
+            if self._last not in key:
+                number = next(i for i, other in enumerate(others) if other != key)
+                raise RuntimeError(f"process {number} could not write its part")
+
+    def _key(self, number: int, process: int) -> str:
+        return f"{self._prefix}/{number}/{process}"

@@ -123,7 +123,7 @@ def microbatched_value_and_grad(
 def _split_tree(
     tree: PyTree, axes: Any, num: int
 ) -> tuple[list[jax.Array], Callable[[list[jax.Array]], PyTree]]:
-    """Cut the leaves with an axis into `(num, ...)`; also returns what rebuilds a tree of a part."""
+    """Cut the leaves with an axis into `(num, ...)`; also gives what rebuilds a tree of a part."""
     leaves, treedef = jax.tree.flatten(tree)
     leaf_axes = _leaf_axes(tree, axes)
     parts = [

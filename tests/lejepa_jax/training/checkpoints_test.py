@@ -407,6 +407,7 @@ def test_a_checkpoint_with_the_names_of_before_is_read(ema_name, tmp_path):
 # --- several processes ----------------------------------------------------------------------------
 
 PROCESS = """
+import resource
 import sys
 sys.path.insert(0, {root!r})
 import jax
@@ -434,6 +435,18 @@ with lock_workdir(workdir):
         (workdir / "checkpoints").rename(workdir / "away")
         (workdir / "checkpoints").write_text("no folder")
     print(checkpoints.save(2, {{"w": make()}}, 1, 1, loss=1.0), checkpoints.close(), flush=True)
+noise = jax.jit(lambda: jnp.sin(jnp.arange(1e4) ** 2), out_shardings=places)
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+for full in (0, 1):  # the disk of one of them
+    checkpoints = Checkpoints(workdir / str(full), print)
+    if full == jax.process_index():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, hard))
+    for step in (1, 2):
+        checkpoints.save(step, {{"w": noise()}}, 0, 0, loss=1.0)
+    checkpoints._finish()
+    print("failed", checkpoints.failed, checkpoints.newest())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    print("saved", checkpoints.save(3, {{"w": noise()}}, 0, 0, loss=1.0), checkpoints.close())
 try:
     with agree_on_errors(), lock_workdir(workdir / "held"):
         pass
@@ -456,8 +469,13 @@ def test_two_processes_write_and_fail_together(tmp_path):
         outputs = [process.communicate(timeout=200) for process in processes]
     for output, errors in outputs:
         assert "False False" in output, (output, errors)
+        assert output.count("failed 2 None\nsaved True True") == 2, (output, errors)
+        assert output.count("could not be written (File too large)") == 2, (output, errors)
+        assert output.count("could not write its part)") == 2, (output, errors)
         assert "held is in use by process" in output, (output, errors)
     assert [process.returncode for process in processes] == [0, 0], outputs
+    for number in "01":
+        assert [p.name for p in (workdir / number / "checkpoints").iterdir()] == ["3"]
 
 
 def test_orbax_reads_what_was_written_without_this_package(tmp_path):
