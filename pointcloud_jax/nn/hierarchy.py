@@ -145,7 +145,9 @@ class GroupAndPool(nnx.Module):
 
         points = at_centers(level.points)
         # Where fewer points exist than centers, some were chosen twice.
-        exists = jnp.arange(centers, dtype=jnp.int32)[None] < level.mask.sum(1, dtype=jnp.int32)[:, None]
+        exists = (
+            jnp.arange(centers, dtype=jnp.int32)[None] < level.mask.sum(1, dtype=jnp.int32)[:, None]
+        )
         k = max(1, math.ceil(self.share * num))
         found = knn_between(points, level.points, k, mask=level.mask)
         edge_mask = found.mask & exists[..., None]

@@ -9,7 +9,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
-from lejepa_jax.statistics.characteristic import ecf
+from lejepa_jax.statistics.characteristic.specification import Derivatives, ecf
 from pointcloud_jax.checks import check_points
 from pointcloud_jax.geometry.sphere import SphereRule
 from pointcloud_jax.reductions import mask_weights
@@ -21,6 +21,7 @@ def dasft(
     rule: SphereRule,
     radii: Float[Array | np.ndarray, " m"],
     *,
+    derivatives: Derivatives = "reverse",
     mask: Bool[Array, "*batch n"] | None = None,
 ) -> Float[Array, "*batch m"]:
     r"""Average the energy spectrum of each cloud over the directions of a rule.
@@ -39,13 +40,15 @@ def dasft(
         points: The clouds. Bring them to radius 1 first (`normalize_radius`).
         rule: Directions and weights.
         radii: Frequencies, in inverse units of the points.
+        derivatives: "reverse" for `jax.grad` and `jax.hessian`; "all" for `jax.jvp` and
+            `jax.jacfwd` too, one sine and cosine a radius, as `ecf` says.
         mask: True for points that exist.
 
     Returns:
         The spectra in float32, between 0 and 1.
 
     Raises:
-        ValueError: As `check_points`.
+        ValueError: For unknown `derivatives`, and as `check_points`.
 
     Examples:
         >>> from pointcloud_jax.geometry.sphere import lebedev
@@ -64,16 +67,20 @@ def dasft(
     # here the compiler decides, and outside the spectra are sharded as their clouds were.
     spec = jax.typeof(points).sharding
     if not spec.mesh.explicit_axes:
-        return _spectra(points, mask, rule=rule, radii=radii)
+        return _spectra(points, mask, rule, radii, derivatives)
     by_compiler = jax.sharding.auto_axes(
-        functools.partial(_spectra, rule=rule, radii=radii),
+        functools.partial(_spectra, rule=rule, radii=radii, derivatives=derivatives),
         out_sharding=jax.sharding.PartitionSpec(*spec.spec[:-2], None),
     )
     return by_compiler(points, mask)  # pyright: ignore[reportCallIssue]  (typed as its decorator)
 
 
 def _spectra(
-    points: jax.Array, mask: jax.Array | None, *, rule: SphereRule, radii: jax.Array | np.ndarray
+    points: jax.Array,
+    mask: jax.Array | None,
+    rule: SphereRule,
+    radii: jax.Array | np.ndarray,
+    derivatives: Derivatives,
 ) -> jax.Array:
     directions = jnp.asarray(rule.directions, jnp.float32)
     weights = jnp.asarray(rule.weights, jnp.float32)
@@ -81,7 +88,7 @@ def _spectra(
     def energy(block: tuple[jax.Array, jax.Array]) -> jax.Array:
         directions, weights = block
         projections = jnp.matmul(points, directions.T, precision=lax.Precision.HIGHEST)
-        phi = checkpoint_name(ecf(projections, radii, mask=mask), "phi")
+        phi = checkpoint_name(ecf(projections, radii, derivatives=derivatives, mask=mask), "phi")
         square = jnp.square(phi.real) + jnp.square(phi.imag)
         return jnp.einsum("...km,k->...m", square, weights, precision=lax.Precision.HIGHEST)
 
