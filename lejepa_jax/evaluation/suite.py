@@ -80,6 +80,8 @@ def run_probes(
     # Uploaded once for all probes.
     train_features, test_features = jnp.asarray(train_features), jnp.asarray(test_features)
     data = (train_features, train_labels, test_features, test_labels)
+    if not bool(jnp.isfinite(train_features).all() & jnp.isfinite(test_features).all()):
+        _logger.warning("some features are not finite (NaN or Inf): what the probes find is chance")
     linear_key, few_shot_key = jax.random.split(key)
     knn = knn_accuracy(*data, num_classes=num_classes, k=k)
     predicted = linear_predict(linear_key, *data[:3], num_classes=num_classes, l2=l2)

@@ -29,6 +29,8 @@ from lejepa_jax.report.tables import (
     single_diagnostics,
 )
 
+# Should markup ever get past the escapes, a browser runs and fetches nothing.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _CSS = """
 :root { --ink: #1c1c1e; --soft: #5c5c63; --line: #d9d9de; --page: #fbfbfc; --card: #ffffff; }
 @media (prefers-color-scheme: dark) {
@@ -117,6 +119,7 @@ def write_report(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f"<title>{html.escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n"
         f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(_summary(rows, metrics))}</p>\n"
         + "\n".join(parts)

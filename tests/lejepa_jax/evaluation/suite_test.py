@@ -106,6 +106,17 @@ def test_the_errors_of_the_linear_probe_are_those_of_its_accuracy(digits, found)
     assert np.trace(confusion) / confusion.sum() == pytest.approx(found.scores["linear"])
 
 
+def test_features_that_are_not_finite_are_logged(caplog, monkeypatch):
+    monkeypatch.setattr(suites, "linear_predict", lambda *args, **kwargs: np.zeros(8, int))
+    monkeypatch.setattr(suites, "knn_accuracy", lambda *args, **kwargs: 0.5)
+    x, y = np.arange(8.0, dtype=np.float32)[:, None], np.arange(8) % 2
+    for value, logged in ((1.0, False), (np.inf, True), (np.nan, True)):
+        caplog.clear()
+        x[3] = value
+        run_probes(jax.random.key(0), x, y, x, y, num_classes=2, shots=())
+        assert ("not finite (NaN or Inf)" in caplog.text) == logged
+
+
 def test_bad_arguments_are_named(key):
     x, y = jnp.arange(8.0)[:, None], jnp.array([0, 0, 0, 0, 0, 0, 1, 1])
     with pytest.raises(ValueError, match=r"shots must be at most .* got 3, and class 1 has 2"):

@@ -57,11 +57,14 @@ class Page(HTMLParser):
     def __init__(self, source):
         super().__init__()
         self.sources, self.headings, self.tags, self.text, self.here = [], [], set(), "", None
+        self.policy = None
         self.feed(source)
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
         self.here = tag
+        if tag == "meta" and ("http-equiv", "Content-Security-Policy") in attrs:
+            self.policy = dict(attrs)["content"]
         self.sources += [value for name, value in attrs if name in ("src", "href", "srcset")]
 
     def handle_data(self, data):
@@ -128,6 +131,7 @@ def test_the_report_has_every_part_and_fetches_nothing(page):
     assert len(page.sources) == 6
     assert all(source.startswith("data:image/") for source in page.sources)
     assert not page.tags & {"script", "link", "iframe", "object"}
+    assert page.policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def test_every_picture_of_the_report_can_be_read(page):
