@@ -41,6 +41,18 @@ def expand_to(table: Shaped[Array, "..."], ndim: int) -> Shaped[Array, "..."]:
     return table.reshape((1,) * (ndim - table.ndim) + table.shape)
 
 
+def check_channels(rotated: int, x: Shaped[Array, "*b d"]) -> None:
+    """Raise ``ValueError`` if tables rotate more channels than there are."""
+    if rotated > x.shape[-1]:
+        raise ValueError(f"the tables rotate {rotated} channels, x has only {x.shape[-1]}")
+
+
+def check_sizes(name: str, sizes: Sequence[int]) -> None:
+    """Raise ``ValueError`` unless there are sizes and all are positive."""
+    if not len(sizes) or min(sizes) < 1:
+        raise ValueError(f"{name} must hold positive sizes, got {tuple(sizes)}")
+
+
 def is_sharded(x: Shaped[Array, "..."]) -> bool:
     """Whether an axis of ``x`` is sharded over a mesh with explicit axes."""
     return any(axes is not None for axes in jax.typeof(x).sharding.spec)

@@ -52,7 +52,7 @@ def log_measure(
         Log weights of ``num_prefix + n`` tokens.
 
     Raises:
-        ValueError: If ``num_prefix`` is negative.
+        ValueError: If ``num_prefix`` is negative or ``prefix_measure`` not positive.
 
     Examples:
         >>> logs = log_measure(jnp.array([3.0, 1.0]), num_prefix=1, prefix_measure=1.0)
@@ -61,6 +61,8 @@ def log_measure(
     """
     if num_prefix < 0:
         raise ValueError(f"num_prefix must not be negative, got {num_prefix}")
+    if prefix_measure is not None and not prefix_measure > 0:
+        raise ValueError(f"prefix_measure must be positive, got {prefix_measure}")
     measure = measure.astype(jnp.float32)
     total = jnp.sum(measure, axis=-1, keepdims=True)
     share = measure / jnp.where(total > 0, total, 1.0)
@@ -76,7 +78,8 @@ def _runs_on_cudnn(q: Array, k: Array, v: Array, has_bias: bool) -> bool:
     """Whether cuDNN's flash attention takes this call on the default device."""
     half = q.dtype in (jnp.bfloat16, jnp.float16)
     sizes = q.shape[-1] == v.shape[-1] and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
-    # The backward pass of a bias wants even lengths; a class token makes them odd.
+    # The backward pass of a bias, which a mask is made into, wants even lengths; a class token
+    # makes them odd.
     lengths = not has_bias or (q.shape[-3] % 2 == 0 and k.shape[-3] % 2 == 0)
     device = jax.devices()[0]
     # "9.0" on NVIDIA, from Ampere (8.0) on; AMD's are no numbers.
@@ -114,8 +117,8 @@ def attention(
         mask: Which keys a query sees; shapes as for ``bias``. Every query must see some key.
         scale: Factor of the scores, by default :math:`1/\sqrt d`.
         implementation: ``"xla"`` or ``"cudnn"``. By default cuDNN where it can (a recent NVIDIA
-            GPU, half precision, a head size that is a multiple of 8 up to 128, and with weights or
-            a bias even lengths), else XLA.
+            GPU, half precision, a head size that is a multiple of 8 up to 128, and with weights, a
+            bias or a mask even lengths), else XLA.
 
     Returns:
         Weighted means of the values, dtype of ``q``.
@@ -137,7 +140,8 @@ def attention(
     check_choice("implementation", implementation, (None, *get_args(Implementation)))
     lead, num_queries, num_keys = q.shape[:-3], q.shape[-3], k.shape[-3]
     _check_sharding(k)
-    if len(lead) > 1:
+    _check_sharding(v)
+    if any(axes is not None for axes in jax.typeof(q).sharding.spec[1 : len(lead)]):
         return _over_leading_axis(
             q, k, v, log_measure, bias, mask, scale=scale, implementation=implementation
         )
@@ -151,11 +155,13 @@ def attention(
         # rounding the sum to the half precision that cuDNN wants costs them nothing.
         logs = log_measure.astype(jnp.float32)
         logs = logs - jax.lax.stop_gradient(jnp.max(logs, axis=-1, keepdims=True))
-        terms.append(_flatten(logs[..., None, None, :], len(lead)))
+        terms.append(_flatten(logs[..., None, None, :], lead))
     if bias is not None:
-        terms.append(_flatten(bias.astype(jnp.float32), len(lead)))
+        terms.append(_flatten(bias.astype(jnp.float32), lead))
     if implementation is None:
-        implementation = "cudnn" if _runs_on_cudnn(q, k, v, bool(terms)) else "xla"
+        implementation = (
+            "cudnn" if _runs_on_cudnn(q, k, v, bool(terms) or mask is not None) else "xla"
+        )
     total = None
     if terms:
         total = terms[0] + terms[1] if len(terms) == 2 else terms[0]
@@ -179,7 +185,7 @@ def attention(
             k.reshape(-1, *k.shape[-3:]),
             v.reshape(-1, *v.shape[-3:]),
             bias=total,
-            mask=None if mask is None else _flatten(mask, len(lead)),
+            mask=None if mask is None else _flatten(mask, lead),
             scale=scale,
             implementation=implementation,
         )
@@ -205,7 +211,7 @@ def _over_leading_axis(
     mask: Array | None,
     **options: Any,
 ) -> Array:
-    """Attention mapped over the first of several leading axes: any of them may be sharded."""
+    """Attention mapped over the first leading axis: sharded ones do not go into one."""
     num_lead = q.ndim - 3
     weights, axes = [], []
     for x, own in ((log_measure, 1), (bias, 3), (mask, 3)):
@@ -229,8 +235,11 @@ def _check_leading(extra: int, num_lead: int) -> None:
         )
 
 
-def _flatten(x: Array, num_lead: int) -> Array:
-    """One axis in front of ``(h, n, s)``, which is 1 when there are none to tell apart."""
+def _flatten(x: Array, lead: tuple[int, ...]) -> Array:
+    """Axes in front of ``(h, n, s)`` as one, which is 1 when there are none to tell apart."""
     x = expand_to(x, max(x.ndim, 3))
-    _check_leading(x.ndim - 3, num_lead)
+    own = x.shape[:-3]
+    _check_leading(len(own), len(lead))
+    if any(size != 1 for size in own):
+        x = jnp.broadcast_to(x, (*lead, *x.shape[-3:]))
     return x.reshape(-1, *x.shape[-3:])

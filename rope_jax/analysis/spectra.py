@@ -101,7 +101,9 @@ def spectrum(
     a = generators(encoding, params, num_axes=num_axes, head_dim=head_dim, num_heads=num_heads)
     exact = -1j * np.asarray(a, np.float64)
     # Irrational weights: no two different frequency vectors that occur in practice fall together.
-    generic = np.einsum("m,mhij->hij", np.sqrt(np.array([2.0, 3.0, 5.0, 7.0])[:num_axes]), exact)
+    generic = np.einsum(
+        "m,mhij->hij", np.sqrt(np.array([2.0, 3.0, 5.0, 7.0, 11.0, 13.0])[:num_axes]), exact
+    )
     _, vectors = np.linalg.eigh(generic)
     values = np.einsum("hik,mhij,hjk->hkm", vectors.conj(), exact, vectors).real
     pairs = [(i, j) for i in range(num_axes) for j in range(i)]

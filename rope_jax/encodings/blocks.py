@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from rope_jax.checks import wider_dtype
+from rope_jax.checks import check_channels, wider_dtype
 from rope_jax.layout import Layout, merge_blocks, split_blocks
 
 
@@ -33,6 +33,9 @@ def rotate_blocks(
     Returns:
         Rotated array, shape and dtype of ``x``.
 
+    Raises:
+        ValueError: If the matrices rotate more channels than there are.
+
     Examples:
         >>> swap = jnp.array([[0.0, 1.0], [1.0, 0.0]])[None, None, :, :, None]
         >>> rotate_blocks(swap, jnp.array([[[1.0, 2.0, 3.0]]]))
@@ -40,6 +43,7 @@ def rotate_blocks(
     """
     size, num = matrix.shape[-2], matrix.shape[-1]
     rotated = size * num
+    check_channels(rotated, x)
     dtype = wider_dtype(x, matrix)
     blocks = split_blocks(x[..., :rotated].astype(dtype), size, layout)
     # A contraction, although each matrix meets one vector an image: its two derivatives are

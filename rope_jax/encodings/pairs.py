@@ -8,7 +8,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Num
 
-from rope_jax.checks import expand_to, wider_dtype
+from rope_jax.checks import check_channels, expand_to, wider_dtype
 from rope_jax.layout import Layout, merge_blocks, split_blocks
 
 
@@ -156,8 +156,7 @@ def rotate_pairs(
         Su et al., "RoFormer", arXiv 2104.09864, 2021, equation 34.
     """
     rotated = 2 * rotation.cos.shape[-1]
-    if rotated > x.shape[-1]:
-        raise ValueError(f"the tables rotate {rotated} channels, x has only {x.shape[-1]}")
+    check_channels(rotated, x)
     dtype = wider_dtype(x, rotation.cos)
     cos, sin = (expand_to(table, x.ndim).astype(dtype) for table in rotation)
     blocks = split_blocks(x[..., :rotated].astype(dtype), 2, layout)

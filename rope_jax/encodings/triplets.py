@@ -17,7 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 
-from rope_jax.checks import check_choice, check_multiple, check_positions, expand_to, wider_dtype
+from rope_jax.checks import (
+    check_channels,
+    check_choice,
+    check_multiple,
+    check_positions,
+    expand_to,
+    wider_dtype,
+)
 from rope_jax.encodings.blocks import BlockRotation, rotate_blocks
 from rope_jax.encodings.encoding import Encoding, Params, no_params
 from rope_jax.encodings.pairs import rotate_plane
@@ -61,6 +68,9 @@ def rotate_spherical(
     Returns:
         Rotated array, shape and dtype of ``x``.
 
+    Raises:
+        ValueError: If the tables rotate more channels than there are.
+
     Examples:
         >>> quarter = jnp.full((1, 2, 1, 1), jnp.pi / 2)
         >>> rotation = SphericalRotation(jnp.cos(quarter), jnp.sin(quarter))
@@ -69,6 +79,7 @@ def rotate_spherical(
         [3, 1, 2]
     """
     rotated = 3 * rotation.cos.shape[-1]
+    check_channels(rotated, x)
     dtype = wider_dtype(x, rotation.cos)
     cos, sin = (expand_to(table, x.ndim + 1).astype(dtype) for table in rotation)
     blocks = split_blocks(x[..., :rotated].astype(dtype), 3, layout)

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -42,7 +43,8 @@ def points(
     r"""Points in space, with equal weights or with weights for their density.
 
     With ``num_neighbors = k`` the measure is :math:`r_k(i)^D`, the volume (up to a factor that
-    cancels) of the ball to the k-th neighbor: where points crowd, each stands for less.
+    cancels) of the ball to the k-th neighbor (the farthest point, where there are not so many):
+    where points crowd, each stands for less.
 
     Args:
         positions: The points.
@@ -73,9 +75,18 @@ def points(
         offsets = positions[..., :, None, :] - positions[..., None, :, :]
         square = jnp.sum(jnp.square(offsets), axis=-1)
         square = jnp.where(exists[..., None, :], square, jnp.finfo(jnp.float32).max)
-        # The nearest point to a point is itself; the floor keeps duplicates, and their logarithm.
-        radius = jnp.sort(square, axis=-1)[..., num_neighbors]
-        measure = jnp.maximum(radius, 1e-20) ** (0.5 * (intrinsic_dim or dim))
+        # The nearest point to a point is itself. Where fewer exist, the farthest of them.
+        count = jnp.sum(exists, axis=-1, keepdims=True, dtype=jnp.int32)
+        nth = jnp.clip(count - 1, 0, num_neighbors)[..., None]
+        nth = jnp.broadcast_to(nth, (*square.shape[:-1], 1))
+        radius = jnp.take_along_axis(jnp.sort(square), nth, axis=-1)[..., 0]
+        radius = jnp.where(exists, radius, 0.0)
+        # Relative to the largest, so that no power overflows. The floors keep duplicates, and their
+        # logarithm, whatever the dimension.
+        largest = jax.lax.stop_gradient(jnp.max(radius, axis=-1, keepdims=True))
+        ratio = jnp.maximum(radius / jnp.where(largest > 0, largest, 1.0), 1e-20)
+        measure = jnp.maximum(ratio ** (0.5 * (intrinsic_dim or dim)), 1e-30)
     measure = jnp.where(exists, measure, 0.0)
     count = jnp.sum(exists, axis=-1, keepdims=True, dtype=jnp.float32)
-    return Coordinates(positions, measure * count / jnp.sum(measure, axis=-1, keepdims=True))
+    total = jnp.sum(measure, axis=-1, keepdims=True)
+    return Coordinates(positions, measure * count / jnp.where(total > 0, total, 1.0))

@@ -22,7 +22,7 @@ from typing import Literal, get_args
 import jax.numpy as jnp
 import numpy as np
 
-from rope_jax.checks import check_choice, per_axis
+from rope_jax.checks import check_choice, check_sizes, per_axis
 from rope_jax.positions.coordinates import Coordinates
 
 Order = Literal["xy", "ij"]
@@ -97,8 +97,7 @@ def patch_grid(
     check_choice("anchor", anchor, ("center", "corner"))
     if anchor == "corner" and convention != "centers":
         raise ValueError(f"anchor='corner' is for convention='centers', got {convention!r}")
-    if sizes.ndim != 1 or not sizes.size or (sizes < 1).any():
-        raise ValueError(f"shape must hold positive sizes, got {tuple(shape)}")
+    check_sizes("shape", shape)
     if train.shape != sizes.shape or (train < 1).any():
         raise ValueError(f"train_shape must hold {len(sizes)} positive sizes, got {train_shape}")
     reference = {"separate": train, "max": np.full_like(train, train.max())}.get(
@@ -139,9 +138,13 @@ def torus_grid(shape: Sequence[int], *, order: Order = "xy") -> Coordinates:
     Returns:
         Angles, and the measure :math:`(2\pi)^M / n`.
 
+    Raises:
+        ValueError: If a size is not positive.
+
     Examples:
         >>> (torus_grid((4,)).positions[:, 0] / jnp.pi).tolist()
         [-1.0, -0.5, 0.0, 0.5]
     """
+    check_sizes("shape", shape)
     axes = [-np.pi + 2 * np.pi * np.arange(size) / size for size in shape]
     return _mesh(axes, 2 * np.pi / np.asarray(shape, np.float64), order)

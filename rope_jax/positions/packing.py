@@ -35,7 +35,7 @@ def pack(sets: Sequence[Coordinates], length: int, *, share_rows: bool = False) 
         Rows of positions, measures (zero for padding) and segment numbers.
 
     Raises:
-        ValueError: If a set is longer than a row.
+        ValueError: If there is no set, or one is longer than a row.
 
     Examples:
         >>> from rope_jax import patch_grid
@@ -43,6 +43,8 @@ def pack(sets: Sequence[Coordinates], length: int, *, share_rows: bool = False) 
         >>> packed.segments
         Array([[ 0,  0,  1, -1]], dtype=int32)
     """
+    if not sets:
+        raise ValueError("sets must have at least one set of tokens, got none")
     longest = max(len(s.positions) for s in sets)
     if longest > length:
         raise ValueError(f"length must be at least the longest set's {longest}, got {length}")

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rope_jax.checks import check_choice
+from rope_jax.checks import check_choice, check_sizes
 from rope_jax.positions.coordinates import Coordinates
 
 SphereRule = Literal["midpoint", "clenshaw_curtis", "gauss_legendre"]
@@ -41,7 +41,7 @@ def sphere_grid(
         ``(longitude, latitude)`` in radians, row-major; the measure sums to :math:`4\pi`.
 
     Raises:
-        ValueError: If the rule is unknown.
+        ValueError: If the rule is unknown or a size not positive.
 
     Examples:
         >>> grid = sphere_grid(4, 8)
@@ -51,6 +51,7 @@ def sphere_grid(
     References:
         Bonev et al., "Attention on the sphere", arXiv 2505.11157, 2025.
     """
+    check_sizes("num_latitudes, num_longitudes", (num_latitudes, num_longitudes))
     check_choice("rule", rule, get_args(SphereRule))
     if rule == "midpoint":
         edges = np.pi * np.arange(num_latitudes + 1) / num_latitudes

@@ -156,3 +156,38 @@ def test_a_bias_of_another_batch_is_refused():
     q, k, v = draw(0, 5, 2, 8)
     with pytest.raises(ValueError, match="want 0 or 0 axes in front, got 1"):
         rope_jax.attention(q, k, v, bias=jnp.zeros((1, 2, 5, 5)))
+
+
+@pytest.mark.parametrize(
+    ("length", "dtype", "extra", "wanted"),
+    [
+        (6, jnp.bfloat16, (), "cudnn"),
+        (6, jnp.float32, (), "xla"),
+        (5, jnp.bfloat16, (), "cudnn"),
+        (5, jnp.bfloat16, ("log_measure",), "xla"),
+        (5, jnp.bfloat16, ("bias",), "xla"),
+        # cuDNN makes a bias of a mask: its backward pass wants even lengths then too.
+        (5, jnp.bfloat16, ("mask",), "xla"),
+        (6, jnp.bfloat16, ("mask", "bias"), "cudnn"),
+    ],
+)
+def test_cudnn_is_chosen_where_it_can_run(monkeypatch, length, dtype, extra, wanted):
+    used = []
+
+    class Hopper:
+        platform, compute_capability = "gpu", "9.0"
+
+    def record(q, k, v, *, implementation, **rest):
+        used.append(implementation)
+        return q
+
+    monkeypatch.setattr(jax, "devices", lambda: [Hopper()])
+    monkeypatch.setattr(jax.nn, "dot_product_attention", record)
+    x = jnp.zeros((2, length, 1, 8), dtype)
+    options = {
+        "log_measure": jnp.zeros(length),
+        "bias": jnp.zeros((length, length)),
+        "mask": jnp.ones((length, length), bool),
+    }
+    rope_jax.attention(x, x, x, **{name: options[name] for name in extra})
+    assert used == [wanted]

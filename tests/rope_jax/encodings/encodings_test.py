@@ -263,3 +263,12 @@ def test_layers_get_their_own_parameters_and_fixed_tables_are_shared():
     assert rope_jax.init_layers(fixed, jax.random.key(0), 3) == {}
     first, *rest = rope_jax.prepare_layers(fixed, {}, positions, 3)
     assert all(rotation is first for rotation in rest)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["axial", "spherical", "geope", "liere"])
+def test_queries_with_fewer_channels_than_the_tables_are_refused(name):
+    encoding = build(name)
+    rotation = encoding.prepare(encoding.init(KEY), jnp.zeros((3, 2)))
+    with pytest.raises(ValueError, match="rotate 24 channels, x has only 12"):
+        encoding.rotate(rotation, jnp.ones((3, HEADS, 12)))

@@ -103,6 +103,13 @@ def test_a_torus_closes_for_integer_frequencies():
             "anchor='corner' is for convention='centers', got 'integer'",
         ),
         (lambda: rope_jax.sphere_grid(2, 2, rule="equal"), "rule must be one of"),
+        (lambda: rope_jax.torus_grid((0,)), r"shape must hold positive sizes, got \(0,\)"),
+        (lambda: rope_jax.sphere_grid(0, 2), r"num_longitudes must hold .* got \(0, 2\)"),
+        (lambda: rope_jax.pack([], 3), "at least one set of tokens, got none"),
+        (
+            lambda: rope_jax.log_measure(jnp.ones(2), num_prefix=1, prefix_measure=0.0),
+            "prefix_measure must be positive, got 0.0",
+        ),
         (lambda: rope_jax.healpix_grid(0), "num_sides must be positive, got 0"),
     ],
 )
