@@ -26,8 +26,6 @@ from types import MappingProxyType
 from typing import Literal, cast
 
 from lejepa_jax.checks import check_choice
-from lejepa_jax.data.batches import batches, eval_batches
-from lejepa_jax.data.images.arrays import from_arrays
 from lejepa_jax.data.images.encoded import ByteBudget, Decoding, EncodedImages
 from lejepa_jax.data.images.levels import PERCENTILES, Scale, parse_data_range
 from lejepa_jax.data.inspection import count_duplicates
@@ -37,20 +35,8 @@ from lejepa_jax.data.readers.npz import read_npz
 from lejepa_jax.data.readers.tfds import read_tfds
 from lejepa_jax.data.reading import DataOptions, Reader, Request
 from lejepa_jax.data.records import Ledger
-from lejepa_jax.data.source import ImageSource, Source
+from lejepa_jax.data.source import ImageSource
 from lejepa_jax.data.splits import Parts, Splits, hold_out
-
-# The sources and batches are imported from here in places.
-__all__ = [
-    "READERS",
-    "ImageSource",
-    "Source",
-    "Splits",
-    "batches",
-    "eval_batches",
-    "from_arrays",
-    "load",
-]
 
 #: Readers by what the name of a data set says before its colon; any other name is one of TFDS.
 READERS: Mapping[str, Reader] = MappingProxyType(
@@ -129,6 +115,7 @@ def load(
         A reader of your own:
 
         >>> import numpy as np
+        >>> from lejepa_jax.data.images.arrays import from_arrays
         >>> def squares(request):
         ...     images = np.random.default_rng(0).integers(0, 256, (10, 8, 8), np.uint8)
         ...     return Parts(from_arrays(images, image_size=request.image_size))
