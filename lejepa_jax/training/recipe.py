@@ -181,6 +181,8 @@ def defaults(config: Any) -> Any:
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             found[field.name] = defaults(value)
+        elif isinstance(value, tuple) and value and all(map(dataclasses.is_dataclass, value)):
+            found[field.name] = [defaults(item) for item in value]
         elif field.default is not dataclasses.MISSING:
             found[field.name] = describe(field.default)
         elif field.default_factory is not dataclasses.MISSING:

@@ -64,8 +64,18 @@ def differences(
                 yield from differences(
                     old.get(name), new.get(name), resumable, inner, defaults=default
                 )
+    elif _are_dictionaries(old) and _are_dictionaries(new) and len(old) == len(new):
+        usual = defaults if _are_dictionaries(defaults) else []
+        usual = [*usual, *[None] * len(new)]
+        for number, pair in enumerate(zip(old, new, strict=True)):
+            inner = f"{path}[{number}]"
+            yield from differences(*pair, resumable, inner, defaults=usual[number])
     elif old != new:
         yield f"{path} was {old}, is {new}"
+
+
+def _are_dictionaries(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(inner, dict) for inner in value)
 
 
 def run_metadata(name: str, command: str, config: dict[str, Any], steps: int) -> dict[str, Any]:

@@ -186,6 +186,33 @@ def test_fields_added_later_are_the_same_at_their_defaults():
     assert list(differences(old, new, {"seed"}, defaults=defaults)) == ["task.width was 3, is 9"]
 
 
+def test_fields_added_to_the_parts_of_a_list_are_the_same_at_their_defaults():
+    old = {"views": [{"size": 8}, {"size": 4}], "scale": [0, 1]}
+    new = {"views": [{"size": 8, "area": "uniform"}, {"size": 4, "area": "uniform"}]}
+    new |= {"scale": [0, 1]}
+    defaults = {"views": [{"area": "uniform"}, {"area": "uniform"}], "scale": [0, 2]}
+    assert not list(differences(old, new, (), defaults=defaults))
+    new["views"][1] = {"size": 5, "area": "torchvision"}
+    new["scale"] = [0, 2]
+    assert list(differences(old, new, (), defaults=defaults)) == [
+        "scale was [0, 1], is [0, 2]",
+        "views[1].area was None, is torchvision",
+        "views[1].size was 4, is 5",
+    ]
+    old["views"].pop()
+    assert next(differences(old, new, {"scale"}, defaults=defaults)).startswith("views was [{")
+
+
+def test_a_run_that_was_made_before_views_had_an_area_is_the_same():
+    from lejepa_jax.training.recipe import defaults, describe
+    from tests.program.tiny_run import RECIPE
+
+    old = describe(RECIPE)
+    for view in old["task"]["views"]:
+        del view["area"]
+    assert not list(differences(old, describe(RECIPE), (), defaults=defaults(RECIPE)))
+
+
 def test_an_old_configuration_gets_the_names_of_today_and_a_new_one_keeps_them():
     old = {
         "optimiser": "sgd",
