@@ -4,6 +4,7 @@ All statistics of a table are compiled together, so that a property costs one co
 """
 
 import functools
+from typing import get_args
 
 import chex
 import hypothesis
@@ -14,8 +15,8 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from lejepa_jax.objectives.directions import unit_directions
 from lejepa_jax.objectives.slicing import sigreg
 from lejepa_jax.statistics.edf import anderson_darling, cramer_von_mises, watson
 from lejepa_jax.statistics.moment_tests import extended_jarque_bera, jarque_bera, moments, vcreg
@@ -28,15 +29,13 @@ from lejepa_jax.statistics.multivariate import (
     henze_zirkler,
     mardia,
 )
-from lejepa_jax.statistics.normality import Statistic, epps_pulley
+from lejepa_jax.statistics.normality import epps_pulley
 from lejepa_jax.statistics.order_statistics import (
     order_statistic_nll,
     shapiro_wilk,
     vasicek_entropy,
 )
-
-P = PartitionSpec
-
+from lejepa_jax.testing.statistics import Way, check_devices, check_statistic
 
 # --- Oracles: plain NumPy and SciPy in float64, one column or cloud at a time.
 
@@ -253,21 +252,35 @@ def with_gradients(table):
 
 values = jax.jit(univariate)
 cloud_values = jax.jit(multivariate)
-slopes = jax.jit(with_gradients(UNIVARIATE))
-cloud_slopes = jax.jit(with_gradients(MULTIVARIATE))
+gradients = jax.jit(with_gradients(UNIVARIATE))
+cloud_gradients = jax.jit(with_gradients(MULTIVARIATE))
 
 
 def draw(*shape, seed=0):
     return jax.random.normal(jax.random.key(seed), shape)
 
 
-def test_each_can_be_the_statistic_of_sigreg():
-    assert all(isinstance(statistic, Statistic) for statistic, _ in UNIVARIATE.values())
-    value = sigreg(jax.random.key(0), draw(2, 8, 3), num_slices=4, statistic=watson)
-    assert value.shape == ()
+def test_each_can_be_the_statistic_of_sigreg(key):
+    """The mean over slices and views, with masks: by hand from projections that NumPy made."""
+    z, directions = draw(2, 12, 3), unit_directions(key, 3, 4)
+    mask = jnp.asarray(np.random.default_rng(0).permutation(24).reshape(2, 12) < 17)
+
+    @jax.jit
+    def all_of_them(z):
+        return {
+            name: sigreg(key, z, statistic=statistic, directions=directions, mask=mask)
+            for name, (statistic, _) in UNIVARIATE.items()
+        }
+
+    found = all_of_them(z)
+    projections = np.asarray(z, np.float64) @ np.asarray(directions, np.float64).T
+    for name, (_, oracle) in UNIVARIATE.items():
+        columns = [x[valid].T for x, valid in zip(projections, np.asarray(mask), strict=True)]
+        expected = np.mean([oracle(column) for view in columns for column in view])
+        np.testing.assert_allclose(found[name], expected, rtol=2e-5, err_msg=name)
 
 
-# --- Values and slopes.
+# --- Values and gradients.
 
 SAMPLE = (
     draw(12, 3, seed=3) * jnp.array([1.0, 0.6, 1.8])[None, :] + jnp.array([0.0, 0.5, -1.0])[None]
@@ -275,13 +288,13 @@ SAMPLE = (
 
 
 @pytest.mark.parametrize("name", UNIVARIATE)
-def test_value_and_slope_of_a_column_statistic_agree_with_float64(name):
-    _check_against_oracle(UNIVARIATE[name][1], slopes(SAMPLE)[name], columns=True)
+def test_value_and_gradient_of_a_column_statistic_agree_with_float64(name):
+    _check_against_oracle(UNIVARIATE[name][1], gradients(SAMPLE)[name], columns=True)
 
 
 @pytest.mark.parametrize("name", MULTIVARIATE)
-def test_value_and_slope_of_a_cloud_statistic_agree_with_float64(name):
-    _check_against_oracle(MULTIVARIATE[name][1], cloud_slopes(SAMPLE)[name], columns=False)
+def test_value_and_gradient_of_a_cloud_statistic_agree_with_float64(name):
+    _check_against_oracle(MULTIVARIATE[name][1], cloud_gradients(SAMPLE)[name], columns=False)
 
 
 def _check_against_oracle(oracle, result, columns):
@@ -293,8 +306,8 @@ def _check_against_oracle(oracle, result, columns):
     value, gradient = result
     np.testing.assert_allclose(value, expected(x), rtol=1e-5)
     step = 1e-6 * np.random.default_rng(0).normal(size=x.shape)
-    slope = (expected(x + step) - expected(x - step)) / 2
-    np.testing.assert_allclose((gradient * step).sum(), slope, rtol=2e-4)
+    change = (expected(x + step) - expected(x - step)) / 2
+    np.testing.assert_allclose((gradient * step).sum(), change, rtol=2e-4)
 
 
 @hypothesis.given(seed=st.integers(0, 2**31 - 1))
@@ -319,17 +332,16 @@ def test_a_rotation_changes_no_cloud_statistic():
     chex.assert_trees_all_close(cloud_values(SAMPLE), cloud_values(rotated), rtol=1e-4)
 
 
-def test_views_with_masks_equal_single_calls_on_what_the_masks_leave():
-    x = draw(2, 12, 3)
-    mask = jax.vmap(lambda key: jax.random.permutation(key, jnp.arange(12) < 7))(
-        jax.random.split(jax.random.key(1))
-    )
-    together = values(x, mask)
-    single = [values(x[view][mask[view]]) for view in range(2)]
-    apart = jax.tree.map(lambda *parts: jnp.stack(parts), *single)
-    chex.assert_trees_all_close(together, apart, rtol=2e-5, atol=1e-6)
-    cloud = cloud_values(x[0], mask[0])
-    chex.assert_trees_all_close(cloud, cloud_values(x[0][mask[0]]), rtol=2e-5, atol=1e-6)
+def test_column_statistics_keep_what_sigreg_relies_on():
+    """Shapes, order, masks, finite gradients, and every statistic on devices that differ."""
+    table = {name: statistic for name, (statistic, _) in UNIVARIATE.items()}
+    check_statistic(table, devices=(8,), ways=("shard_map",))
+
+
+def test_cloud_statistics_keep_what_a_regularizer_relies_on():
+    table = {name: statistic for name, (statistic, _) in MULTIVARIATE.items()}
+    # The exponentials of generating functions leave float32 far out, as they say.
+    check_statistic(table, per_column=False, widest=1.0, devices=(8,), ways=("shard_map",))
 
 
 @pytest.mark.parametrize("name", REPRESENTATIVES)
@@ -339,46 +351,9 @@ def test_jitted_equals_eager(name):
     np.testing.assert_allclose(statistic(SAMPLE), jitted, rtol=2e-5)
 
 
-# --- Degenerate samples.
-
-
-def degenerate():
-    """Samples, and masks of 12, 2, 1 and 0 of them, one view each."""
-    x = draw(12, 3)
-    clouds = {
-        "collapse to 0": 0 * x,
-        "collapse to 5": 0 * x + 5,
-        "collapse to 1e-20": 0 * x + 1e-20,
-        "ties": jnp.round(x),
-        "one apart": (0 * x).at[0].set(1.0),
-        "narrow": 1e-6 * x,
-        "wide": 50 * x,
-    }
-    counts = (12, 2, 1, 0)
-    stacked = jnp.stack([cloud for cloud in clouds.values() for _ in counts])
-    mask = jnp.stack([jnp.arange(12) < count for _ in clouds for count in counts])
-    return stacked, mask
-
-
-def test_gradients_are_finite_at_collapse_at_ties_and_with_two_one_or_no_samples():
-    x, mask = degenerate()
-    for name, (value, gradient) in slopes(x, mask).items():
-        assert jnp.isfinite(value), name
-        assert jnp.isfinite(gradient).all(), name
-
-
-def test_gradients_of_cloud_statistics_are_finite_at_collapse_and_at_ties():
-    x, mask = degenerate()
-    # The exponentials of generating functions leave float32 far out, as they say.
-    x, mask = x[:24], mask[:24]
-    for name, (value, gradient) in jax.jit(jax.vmap(with_gradients(MULTIVARIATE)))(x, mask).items():
-        assert jnp.isfinite(value).all(), name
-        assert jnp.isfinite(gradient).all(), name
-
-
 def test_two_samples_of_one_dimension_are_enough_in_bfloat16():
     x = draw(2, 1).astype(jnp.bfloat16)
-    for results in (slopes(x), cloud_slopes(x)):
+    for results in (gradients(x), cloud_gradients(x)):
         for name, (value, gradient) in results.items():
             assert value.dtype == jnp.float32, name
             assert gradient.dtype == jnp.bfloat16, name
@@ -386,107 +361,23 @@ def test_two_samples_of_one_dimension_are_enough_in_bfloat16():
             assert jnp.isfinite(gradient).all(), name
 
 
-# --- On eight devices.
+# --- On devices.
 
-NUM_DEVICES = 8
-WEIGHT = draw(3, 3, seed=5)
-SPREAD = draw(NUM_DEVICES, 2, 3, seed=6)
-# 1, 2 or no valid samples a device.
-MASK = jnp.array([[1, 1], [0, 0], [1, 0], [0, 1], [1, 1], [1, 1], [0, 0], [1, 1]], bool)
-
-
-def step(names, weight, x, mask, axis_name=None):
-    """Values, and gradients with respect to what all devices share, averaged once at the end."""
-
-    def result(statistic):
-        def loss(weight):
-            z = jnp.matmul(x, weight, precision="highest")
-            return statistic(z, mask=mask, axis_name=axis_name).mean()
-
-        value, gradient = jax.value_and_grad(loss)(weight)
-        return value, gradient if axis_name is None else jax.lax.pmean(gradient, axis_name)
-
-    table = UNIVARIATE | MULTIVARIATE
-    return {name: result(table[name][0]) for name in names}
-
-
-@functools.cache
-def on_one_device(masked):
-    names = [*UNIVARIATE, *MULTIVARIATE] if masked else REPRESENTATIVES
-    mask = MASK.reshape(-1) if masked else None
-    return jax.jit(partial(step, names))(WEIGHT, SPREAD.reshape(-1, 3), mask)
-
-
-def mesh(devices=NUM_DEVICES):
-    axis_types = (AxisType.Auto,)
-    shape, devices = (devices,), jax.devices()[:devices]
-    return jax.make_mesh(shape, ("data",), axis_types=axis_types, devices=devices)
-
-
-def by_shard_map(check_vma, names, masked, devices=NUM_DEVICES):
-    in_specs = (P(), P("data"), P("data") if masked else None)
-    mapped = jax.shard_map(
-        partial(step, names, axis_name="data"),
-        mesh=mesh(devices),
-        in_specs=in_specs,
-        out_specs=P(),
-        check_vma=check_vma,
-    )
-    return jax.jit(mapped)(WEIGHT, SPREAD.reshape(-1, 3), MASK.reshape(-1) if masked else None)
-
-
-def by_named_axis(transform, names, masked):
-    axes = (None, 0, 0 if masked else None)
-    mapped = transform(partial(step, names, axis_name="data"), axis_name="data", in_axes=axes)
-    results = mapped(WEIGHT, SPREAD, MASK if masked else None)
-    jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf, leaf[:1].repeat(8, 0)), results)
-    return jax.tree.map(lambda leaf: leaf[0], results)
-
-
-def by_jit(names, masked):
-    sharding = NamedSharding(mesh(), P("data"))
-    x = jax.device_put(SPREAD.reshape(-1, 3), sharding)
-    mask = jax.device_put(MASK.reshape(-1), sharding) if masked else None
-    return jax.jit(partial(step, names))(WEIGHT, x, mask)
-
-
-RUNS = {
-    "shard_map": partial(by_shard_map, True),
-    "shard_map unchecked": partial(by_shard_map, False),
-    "pmap": partial(by_named_axis, jax.pmap),
-    "vmap": partial(by_named_axis, lambda f, **axes: jax.jit(jax.vmap(f, **axes))),
-    "jit": by_jit,
-}
-
-
-def test_devices_with_unequal_counts_give_the_values_and_gradients_of_one_device():
-    """Every statistic, under the transform that checks most."""
-    _check_equal(RUNS["shard_map"]([*UNIVARIATE, *MULTIVARIATE], masked=True), masked=True)
-
-
-@pytest.mark.parametrize("devices", [1, 2, 4])
-@pytest.mark.slow
-def test_fewer_devices_agree(devices):
-    _check_equal(RUNS["shard_map"](REPRESENTATIVES, masked=True, devices=devices), masked=True)
-
-
-OTHER_WAYS = [(run, masked) for run in RUNS if run != "shard_map" for masked in (True, False)]
+SOME = {name: (UNIVARIATE | MULTIVARIATE)[name][0] for name in REPRESENTATIVES}
+WAYS = [(way, masked) for way in get_args(Way) for masked in (True, False)]
 # Of what a step of the trainer may take, jit is tested with SIGReg in spmd_test.py.
 QUICK_WAYS = {("pmap", True)}
 
 
+@pytest.mark.parametrize("number", [1, 2, 4])
+@pytest.mark.slow
+def test_fewer_devices_agree(number):
+    check_devices(SOME, "shard_map", number)
+
+
 @pytest.mark.parametrize(
-    ("run", "masked"),
-    [pytest.param(*way, marks=() if way in QUICK_WAYS else pytest.mark.slow) for way in OTHER_WAYS],
+    ("way", "masked"),
+    [pytest.param(*way, marks=() if way in QUICK_WAYS else pytest.mark.slow) for way in WAYS],
 )
-def test_every_other_way_to_run_on_devices_agrees(run, masked):
-    _check_equal(RUNS[run](REPRESENTATIVES, masked=masked), masked)
-
-
-def _check_equal(spread, masked):
-    alone = on_one_device(masked)
-    for name, (value, gradient) in spread.items():
-        np.testing.assert_allclose(value, alone[name][0], rtol=2e-6, atol=2e-7, err_msg=name)
-        expected = alone[name][1]
-        scale = np.abs(expected).max()
-        np.testing.assert_allclose(gradient / scale, expected / scale, atol=1e-5, err_msg=name)
+def test_every_way_to_run_on_devices_agrees(way, masked):
+    check_devices(SOME, way, masked=masked)
