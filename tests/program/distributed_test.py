@@ -20,15 +20,18 @@ from tests.program import tiny_run
 from tests.program.helpers import launch, losses, rows, run, wait_for_steps
 
 
-def start_all(workdir, count, *flags):
-    """Start the processes of one run, two devices each."""
+def start_all(workdir, count, *flags, recipe="digits", own=None):
+    """Start the processes of one run, two devices each; `own` are flags of single processes."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     common = ["--workdir", str(workdir), "--devices", str(2 * count), "--distributed"]
     common += ["--coordinator", f"localhost:{port}", "--num-processes", str(count), *flags]
     return [
-        launch("-m", "tests.program.tiny_run", *common, "--process-id", str(number))
+        launch(
+            *("-m", "tests.program.tiny_run", recipe, *common, "--process-id", str(number)),
+            *(own or {}).get(number, ()),
+        )
         for number in range(count)
     ]
 
@@ -105,6 +108,76 @@ def test_a_cluster_that_is_not_there_gets_one_line(tmp_path, capsys):
     message = capsys.readouterr().err
     assert "--coordinator HOST:PORT" in message
     assert message.count("\n") == 1
+
+
+# --- every family of recipes, and what goes wrong in one process ----------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("recipe", ["digits", "classes", "clouds", "parts", "lejepa-clouds"])
+def test_processes_train_evaluate_and_report_every_family(recipe, count, tmp_path):
+    flags = ("--evaluate", "--steps", "6", "--warmup-steps", "2")
+    codes, outputs = finish(start_all(tmp_path / "many", count, *flags, recipe=recipe))
+    assert codes == [0] * count, outputs
+    one = tmp_path / "one"
+    assert train.main([recipe, "--workdir", str(one), "--devices", "1", *flags]) == 0
+    wanted, got = ([row["loss"] for row in rows(path)] for path in (one, tmp_path / "many"))
+    np.testing.assert_allclose(got, wanted, rtol=1e-4)
+    results = [json.loads((p / "results.json").read_text()) for p in (one, tmp_path / "many")]
+    assert results[0].keys() == results[1].keys()
+    assert (tmp_path / "many" / "report.html").read_text().count("<img") >= 2
+
+
+@pytest.mark.slow
+def test_a_vision_transformer_with_sharded_weights_is_reported_by_two_processes(tmp_path):
+    """Its patches are shown: what runs on devices must be launched by both."""
+    flags = ("--evaluate", "--mesh", "data=2,fsdp=2")
+    codes, outputs = finish(start_all(tmp_path, 2, *flags, recipe="classes"))
+    assert codes == [0, 0], outputs
+    assert "Patch features" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_one_process_stops_and_saves_all(tmp_path):
+    processes = start_all(tmp_path, 2, "--steps", "20000")
+    wait_for_steps(tmp_path, 5, processes[0])
+    processes[1].send_signal(signal.SIGINT)
+    codes, outputs = finish(processes, timeout=120)
+    assert codes == [0, 0], outputs
+    assert "stopped and saved at step" in outputs[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("own", "flags", "message"),
+    [
+        ({1: ("--learning-rate", "0.5")}, (), "process 1 has others than process 0"),
+        ({1: ("--data", "folder:/nowhere")}, (), "'/nowhere' is not a folder"),
+        ({}, ("--strategy", "pmap"), "strategy pmap is for one process, got 2"),
+    ],
+)
+def test_what_is_wrong_in_one_process_is_said_in_one_line_by_all(own, flags, message, tmp_path):
+    codes, outputs = finish(start_all(tmp_path, 2, *flags, own=own), timeout=120)
+    assert codes == [2, 2], outputs
+    for output in outputs:
+        assert message in output, outputs
+        assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_a_port_in_use_gets_one_line(tmp_path):
+    with socket.create_server(("localhost", 0)) as busy:
+        port = busy.getsockname()[1]
+        where = ("--distributed", "--coordinator", f"localhost:{port}", "--num-processes", "2")
+        process = launch(
+            *("-m", "tests.program.tiny_run", "--workdir", str(tmp_path / "run")),
+            *(*where, "--process-id", "0"),
+        )
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, output
+    assert f"coordinator localhost:{port} cannot be listened on: Address already in use" in output
+    assert "Traceback" not in output
 
 
 # --- sharded parameters ---------------------------------------------------------------------------
