@@ -117,6 +117,7 @@ class PreviewConfig:
         rows: How many images at most.
         tile: Side of a picture in the table, in pixels.
         max_bad_records: Unreadable images tolerated.
+        data_range: Which values of image files become 0 and 255: type, percentiles or LOW,HIGH.
         out: The PNG file to write.
     """
 
@@ -128,6 +129,7 @@ class PreviewConfig:
     rows: int = 8
     tile: int = 112
     max_bad_records: int = 0
+    data_range: str = "type"
     out: str = "views.png"
 
 
@@ -137,10 +139,18 @@ def main(args: Sequence[str] | None = None):
     Args:
         args: The arguments; None takes those of the process.
     """
-    with needs_extra("train"):
-        import tyro
+    try:
+        with needs_extra("train"):
+            import tyro
 
-    config = tyro.cli(PreviewConfig, prog="python -m lejepa_jax.augment", args=args)
+        path = _run(tyro.cli(PreviewConfig, prog="python -m lejepa_jax.augment", args=args))
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from error
+    sys.stdout.write(f"wrote {path}\n")
+
+
+def _run(config: PreviewConfig) -> Path:
     match config.preset or ("digits" if config.data == "digits" else "published"):
         case "published":
             views = (global_view(), local_view())
@@ -151,19 +161,14 @@ def main(args: Sequence[str] | None = None):
         case "digits":
             views = (digits_view(),)
     size = config.image_size
-    try:
-        splits = load(
-            config.data,
-            image_size=max(spec.size for spec in views) if size is None else size,
-            data_dir=config.data_dir,
-            max_bad_records=config.max_bad_records,
-            # A few images are wanted, not all of them.
-            options=DataOptions(decode_at_once=False),
-        )
-        path = preview(
-            splits.train, views, config.out, seed=config.seed, rows=config.rows, tile=config.tile
-        )
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(2) from error
-    sys.stdout.write(f"wrote {path}\n")
+    splits = load(
+        config.data,
+        image_size=max(spec.size for spec in views) if size is None else size,
+        data_dir=config.data_dir,
+        max_bad_records=config.max_bad_records,
+        # A few images are wanted, not all of them.
+        options=DataOptions(decode_at_once=False, data_range=config.data_range),
+    )
+    return preview(
+        splits.train, views, config.out, seed=config.seed, rows=config.rows, tile=config.tile
+    )

@@ -164,7 +164,8 @@ def _labeled_by_table(
             if not {"file", "label"} <= set(columns):
                 raise ValueError(
                     f"{str(table)!r} must have the columns file and label, got "
-                    f"{', '.join(map(repr, columns)) or 'none'}"
+                    f"{', '.join(map(repr, columns)) or 'none'}; if it is no table of labels, "
+                    "give it another name"
                 )
             for row in rows:
                 _enter(row["file"] or "", row["label"] or "", known, table, rows.line_num, folder)

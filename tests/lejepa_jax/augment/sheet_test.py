@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lejepa_jax import augment, data
-from tests.lejepa_jax.data.pictures import noise, save
+from tests.lejepa_jax.data.pictures import noise, png16, save
 
 STILL = augment.ViewSpec(count=1, size=16, scale=(1.0, 1.0), flip=0.0)
 
@@ -87,3 +87,18 @@ def test_views_that_do_not_fit_the_images_are_refused(tmp_path):
     colored = dataclasses.replace(STILL, mean=(0.5, 0.5), std=(1.0, 1.0))
     with pytest.raises(ValueError, match="mean and std must have 1 or 1 numbers"):
         augment.preview(source, (colored,), tmp_path / "t.png")
+
+
+def test_the_command_scales_like_training(tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    values = np.linspace(0, 4095, 256).reshape(16, 16, 1).astype(np.uint16)
+    for i in range(3):
+        (folder / f"{i}.png").write_bytes(png16(values))
+    out = tmp_path / "views.png"
+    options = ["--data", f"folder:{folder}", "--preset", "digits", "--out", str(out)]
+    with pytest.raises(SystemExit, match="2"):
+        augment.main(options)
+    assert "set data_range to '0,4095'" in capsys.readouterr().err
+    augment.main([*options, "--data-range", "0,4095", "--tile", "16", "--image-size", "16"])
+    np.testing.assert_array_equal(tile_of(out, 0, 0, 16)[..., 0].ravel(), np.arange(256))

@@ -21,6 +21,7 @@ from tests.lejepa_jax.augment.slow_views import (
     draws_of,
     keys_of,
     pictures,
+    pil_resize,
     slow_window,
     views_of,
 )
@@ -162,3 +163,21 @@ def test_torchvision_windows_keep_the_ratio_and_see_less(aspect, area, beyond):
 
     for spec, wanted in ((uniform, (0.65, beyond)), (torchvision, (area, 0.0))):
         np.testing.assert_allclose(windows(spec), wanted, atol=0.01)
+
+
+def test_torchvision_views_read_the_window_drawn_from_a_key_of_their_own():
+    spec = dataclasses.replace(STILL, count=3, scale=(0.3, 1.0), area="torchvision")
+    images, aspect = pictures(2), jnp.array([1.0, 2.0])
+    keys = keys_of(images)
+    (fast,) = views_of(keys, images, specs=(spec,), aspect=aspect)
+    high, wide = images.shape[1:3]
+    for i in range(2):
+        for number in range(3):
+            u = draws_of(keys[i], number)
+            key = jax.random.fold_in(keys[i], number + 2**30)
+            tries = np.asarray(jax.random.uniform(key, (10, 2)), np.float64)
+            width, height = slow_torchvision_window(tries, float(aspect[i]), spec)
+            left, top = (1 - width) * float(u.x) * wide, (1 - height) * float(u.y) * high
+            box = left, top, min(left + width * wide, wide), min(top + height * high, high)
+            slow = pil_resize(np.asarray(images[i] / 255, np.float32), box, spec.size)
+            np.testing.assert_allclose(fast[number, i], slow, atol=3e-5)
