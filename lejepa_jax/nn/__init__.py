@@ -30,7 +30,8 @@ from lejepa_jax.nn.positions import sincos_table
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.nn.residual_network import ResidualBlock, ResNet, resnet
 from lejepa_jax.nn.transformer import Attention, Block, Rotate
-from lejepa_jax.nn.vision_transformer import VIT_SIZES, ViT, ViTSize, vit
+from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.nn.vit_sizes import VIT_SIZES, ViTSize, vit
 
 __all__ = [
     "CONVNEXT_SIZES",

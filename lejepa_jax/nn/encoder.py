@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, Key
 
 from lejepa_jax.nn.convnext_v2 import CONVNEXT_SIZES, ConvNeXt, convnext
 from lejepa_jax.nn.residual_network import ResNet, resnet
-from lejepa_jax.nn.vision_transformer import VIT_SIZES, ViT, vit
+from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.nn.vit_sizes import VIT_SIZES, vit
 from rope_jax.registry import parse_choice
 
 

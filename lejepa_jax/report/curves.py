@@ -61,7 +61,8 @@ def plot_curves(
         if metric.reference is not None:
             _draw_reference(ax, metric.reference, metric.reference_name)
         if quiet:
-            ax.set_ylim(bottom=0)
+            # From 0, and with room above the largest, which would be cut in half.
+            ax.set_ylim(0, 1.08 * max(y) if max(y) > 0 else None)
             ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         style_axes(ax, title=metric.title, xlabel="step", ylabel=metric.unit)
     return figure
