@@ -8,7 +8,7 @@ padded: what does not exist is never chosen, and views say by a mask which of th
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,9 @@ from lejepa_jax.checks import check_choice, check_positive
 from pointcloud_jax.augment.damage import crop_mask, cut_mask, visible_mask
 from pointcloud_jax.checks import check_points
 from pointcloud_jax.geometry import rotations
+
+#: How a view is rotated: not, about one axis, or by any rotation.
+Rotation = Literal["none", "axis", "so3"]
 
 
 class PointViews(NamedTuple):
@@ -68,7 +71,7 @@ class PointViewSpec:
     crop: tuple[float, float] = (1.0, 1.0)
     cut: tuple[float, float] = (0.0, 0.0)
     dropout: tuple[float, float] = (0.0, 0.0)
-    rotation: str = "none"
+    rotation: Rotation = "none"
     up: tuple[float, float, float] = (0.0, 0.0, 1.0)
     tilt: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
@@ -78,7 +81,7 @@ class PointViewSpec:
     def __post_init__(self):
         check_positive("count", self.count)
         check_positive("num_points", self.num_points)
-        check_choice("rotation", self.rotation, ("none", "axis", "so3"))
+        check_choice("rotation", self.rotation, get_args(Rotation))
         for name in ("crop", "cut", "dropout", "scale"):
             low, high = getattr(self, name)
             least, most = {"crop": (1e-6, 1), "scale": (1e-6, 1e6)}.get(name, (0, 0.999))

@@ -1,5 +1,7 @@
 """Learned features of neighborhoods from their dot products."""
 
+from typing import Literal, get_args
+
 import jax
 import numpy as np
 from flax import nnx
@@ -13,7 +15,8 @@ from pointcloud_jax.nn.layers import dropout, linear
 from pointcloud_jax.reductions import safe_norm
 
 #: How edges are gathered to their point.
-AGGREGATIONS = ("projection", "statistics", "radial")
+Aggregation = Literal["projection", "statistics", "radial"]
+AGGREGATIONS: tuple[str, ...] = get_args(Aggregation)
 
 
 class L2DP(nnx.Module):
@@ -48,7 +51,7 @@ class L2DP(nnx.Module):
         features: int,
         k: int,
         *,
-        aggregation: str = "projection",
+        aggregation: Aggregation = "projection",
         normalize: bool | None = None,
         chirality: bool = False,
         dropout_rate: float = 0.1,

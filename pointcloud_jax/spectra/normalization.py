@@ -1,5 +1,7 @@
 """Clouds brought to one place and one size."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -12,7 +14,7 @@ def normalize_radius(
     points: Float[Array, "*batch n 3"],
     *,
     center: bool = True,
-    statistic: str = "max",
+    statistic: Literal["max", "rms"] = "max",
     mask: Bool[Array, "*batch n"] | None = None,
 ) -> Float[Array, "*batch n 3"]:
     r"""Move each cloud to its centroid and scale it to radius 1.

@@ -1,13 +1,14 @@
 """What a DiPVNet looks like: how it sees directions, its widths, and presets of both."""
 
 import dataclasses
+from typing import Literal, get_args
 
 from lejepa_jax.checks import check_choice
 from pointcloud_jax.geometry.sphere import sphere_rule
-from pointcloud_jax.nn.local_features import AGGREGATIONS
+from pointcloud_jax.nn.local_features import AGGREGATIONS, Aggregation
 
-SPECTRA = ("dasft", "degrees", "debye")
-POOLS = ("mean", "max")
+Spectrum = Literal["dasft", "degrees", "debye"]
+Pool = Literal["mean", "max"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +50,13 @@ class DirectionOptions:
         'design-36'
     """
 
-    aggregation: str = "radial"
+    aggregation: Aggregation = "radial"
     separate: bool = True
-    pool: str = "mean"
+    pool: Pool = "mean"
     exclude_self: bool = True
     coordinate_graph: bool = True
     center: bool = True
-    spectrum: str = "degrees"
+    spectrum: Spectrum = "degrees"
     rule: str = "lebedev-29"
     max_degree: int = 4
     max_radius: float = 12.0
@@ -66,8 +67,8 @@ class DirectionOptions:
 
     def __post_init__(self):
         check_choice("aggregation", self.aggregation, AGGREGATIONS)
-        check_choice("pool", self.pool, POOLS)
-        check_choice("spectrum", self.spectrum, SPECTRA)
+        check_choice("pool", self.pool, get_args(Pool))
+        check_choice("spectrum", self.spectrum, get_args(Spectrum))
         sphere_rule(self.rule)
 
 

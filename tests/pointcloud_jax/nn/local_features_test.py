@@ -36,6 +36,6 @@ def test_the_layer_has_finite_gradients_without_neighbors_and_at_zero(aggregatio
         assert all(np.isfinite(leaf).all() for leaf in gradient(*args))
 
 
-def test_an_unknown_aggregation_is_named():
+def test_an_unknown_aggregation_is_named(unchecked):
     with pytest.raises(ValueError, match=r"aggregation must be one of .* got 'sum'"):
         L2DP(3, 6, 4, aggregation="sum", rngs=nnx.Rngs(0))

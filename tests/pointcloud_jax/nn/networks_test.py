@@ -244,6 +244,6 @@ def test_every_parameter_learns(training_step):
         (lambda: parts(cloud(2, 20), normals=cloud(2, 20)), "category must be given"),
     ],
 )
-def test_bad_arguments_are_named(make, message):
+def test_bad_arguments_are_named(make, message, unchecked):
     with pytest.raises(ValueError, match=message):
         make()
