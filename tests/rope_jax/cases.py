@@ -45,7 +45,7 @@ _OPTIONS = {
     "rope_1d": {"learned": True, "num_axes": 2},
     "spherical": {"learned": True},
     "liere": {"block_size": 3, "derivatives": "all"},
-    "comrope": {"block_size": 3, "derivatives": "all"},
+    "comrope": {"block_size": 3},
 }
 _QKV = ((3, HEADS, 4),) * 3
 _SIZES = {"head_dim": DIM, "num_heads": HEADS}
@@ -62,7 +62,6 @@ _LEARNED = (2, HEADS, DIM // 3)
 
 CASES: dict[str, Case] = {
     **{name: _encoding(name, **_OPTIONS.get(name, {})) for name in rope_jax.ENCODINGS},
-    "liere, reverse": _encoding("liere", block_size=3),
     "from_frequencies": Case(
         lambda w, p: rope_jax.from_frequencies(DIM, HEADS, w).prepare({}, p), ((2, 1, 3), (2, 2))
     ),

@@ -12,7 +12,7 @@ from rope_jax import analysis, frequencies, kernels
 from tests.rope_jax.cases import CASES, CONSTANTS, ELSEWHERE, RANDOM
 
 # First-order forward mode, which a custom backward pass excludes.
-REVERSE_ONLY = {"liere, reverse"}
+REVERSE_ONLY = {"comrope"}
 
 
 def readout(name: str):
@@ -41,11 +41,12 @@ def test_every_transform_agrees_with_every_other(name):
         gradient, curvature = jax.jvp(jax.grad(loss), (x,), (tangent,))
         out = {
             "gradient": gradient,
-            "checkpoint": jax.grad(jax.checkpoint(loss))(x),
             "curvature": curvature,
             "reverse over reverse": jax.grad(lambda x: jnp.vdot(jax.grad(loss)(x), tangent))(x),
             "vmap": jax.vmap(jax.grad(loss))(pair),
-            "scan": jax.grad(lambda x: lax.scan(lambda c, x: (c + loss(x), None), 0.0, x)[0])(pair),
+            "scan": jax.grad(
+                lambda x: lax.scan(lambda c, x: (c + jax.checkpoint(loss)(x), None), 0.0, x)[0]
+            )(pair),
         }
         if name not in REVERSE_ONLY:
             out["forward"] = jax.jacfwd(loss)(x)
@@ -53,11 +54,8 @@ def test_every_transform_agrees_with_every_other(name):
 
     out = jax.tree.map(np.asarray, run(x, other, tangent))
     scale = np.abs(out["gradient"]).max() + 1e-3
-    for transform in ("checkpoint", "forward"):
-        if transform in out:
-            np.testing.assert_allclose(
-                out[transform], out["gradient"], rtol=1e-3, atol=1e-4 * scale, err_msg=transform
-            )
+    if "forward" in out:
+        np.testing.assert_allclose(out["forward"], out["gradient"], rtol=1e-3, atol=1e-4 * scale)
     np.testing.assert_allclose(out["vmap"][0], out["gradient"], rtol=1e-3, atol=1e-4 * scale)
     np.testing.assert_allclose(
         out["scan"], out["vmap"], rtol=1e-3, atol=1e-4 * np.abs(out["vmap"]).max() + 1e-7
@@ -77,7 +75,7 @@ def test_everything_can_be_exported_for_every_platform(name):
 
 
 def test_forward_mode_names_the_argument_that_it_needs():
-    size, loss = readout("liere, reverse")
+    size, loss = readout("comrope")
     with pytest.raises(TypeError, match="no forward mode; pass derivatives='all'"):
         jax.jit(jax.jacfwd(loss))(jnp.ones(size))
 
