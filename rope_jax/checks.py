@@ -9,10 +9,10 @@ from jaxtyping import Array, Float, Num, Shaped
 
 
 def check_positions(positions: Num[Array, "*b n m"], num_axes: int) -> Float[Array, "*b n m"]:
-    """Positions in float32, after a look at their width.
+    """Check the width of positions and convert them to float32.
 
-    bfloat16 cannot tell the columns of a large grid apart, nor hold an integer above 256; whatever
-    comes in, frequencies meet positions in float32.
+    bfloat16 does not distinguish the columns of a large grid or integers above 256: frequencies
+    multiply positions in float32 whatever the dtype of the input.
 
     Raises:
         ValueError: If the last axis is not ``num_axes`` wide.

@@ -1,4 +1,4 @@
-"""Encodings made of encodings: by heads, by channels, beside unrotated tokens."""
+"""Encodings made of encodings: by heads, by channels, with unrotated tokens."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,14 +1,14 @@
 r"""Softmax attention as the quadrature of a kernel integral.
 
-Tokens sample a field at points :math:`y_j` that each stand for a piece of measure :math:`w_j`. Then
+Tokens sample a field at points :math:`y_j` with quadrature weights :math:`w_j`. Then
 
 .. math:: (\mathrm{Att} f)(x) = \frac{\int k(x,y)\, v(y)\, d\mu(y)}{\int k(x,y)\, d\mu(y)}
    \approx \sum_j \mathrm{softmax}_j(s_{ij} + \log w_j)\, v_j,\qquad k = e^{s}.
 
-Plain attention is the case of equal weights, which cancel. What weights buy: a token counted twice
-at half weight changes nothing, an uneven sampling of the same field gives the same answer up to the
-error of the quadrature, padding of weight zero is not there, and class tokens keep their share when
-the number of patches changes.
+Plain attention is the case of equal weights, which cancel. With weights, a token given twice at
+half its weight changes nothing, a non-uniform sampling of the same field gives the same result up
+to the quadrature error, padding of weight zero is ignored, and class tokens keep their share of the
+attention when the number of patches changes.
 """
 
 import re
@@ -236,7 +236,7 @@ def _check_leading(extra: int, num_lead: int) -> None:
 
 
 def _flatten(x: Array, lead: tuple[int, ...]) -> Array:
-    """Axes in front of ``(h, n, s)`` as one, which is 1 when there are none to tell apart."""
+    """Axes in front of ``(h, n, s)`` as one, of size 1 when all examples share them."""
     x = expand_to(x, max(x.ndim, 3))
     own = x.shape[:-3]
     _check_leading(len(own), len(lead))

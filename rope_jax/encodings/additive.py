@@ -48,7 +48,7 @@ def learned_absolute(
     resize: Literal["interpolate", "clamp"] = "interpolate",
     std: float = 0.02,
 ) -> Encoding:
-    r"""A learned vector for every cell of the training grid, interpolated anywhere else.
+    r"""A learned vector for every cell of the training grid, interpolated elsewhere.
 
     .. math:: E(p) = \sum_c E_c \prod_m w\big(i_m(p) - c_m\big)
 
@@ -155,7 +155,7 @@ def sincos(
     :math:`\theta^{-k/(K-1)}`, which ends exactly at :math:`1/\theta` (big_vision, MoCo-v3). Three
     orders likewise: ``"blocked"`` [sin x, cos x, sin y, cos y] (big_vision), ``"sines_first"`` [sin
     x, sin y, cos x, cos y] (timm, with positions made with ``order="ij"``), ``"interleaved"`` (sin
-    and cos of one frequency beside each other, as in the first transformer).
+    and cos of one frequency adjacent, as in the first transformer).
 
     Args:
         head_dim: Channels of one head.

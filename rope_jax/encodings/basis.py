@@ -73,7 +73,7 @@ def rotate_in_basis(
 def _mixed_start(
     key: PRNGKeyArray, num_heads: int, num_axes: int, pairs: int, base: float, scale: float
 ) -> Float[Array, "m h f"]:
-    """Rope-vit's start, with the pairs dealt to the axes of each head's frame alternately."""
+    """Rope-vit's initialization; pairs alternate between the axes of each head's frame."""
     frames = random_frames(key, num_heads, num_axes)  # (h, axis of the frame, m)
     index = np.arange(pairs)
     magnitudes = geometric(-(-pairs // num_axes), base, scale=scale)[index // num_axes]

@@ -180,8 +180,8 @@ def _any_derivative(function: Callable[..., Array]) -> Callable[..., Array]:
 _exponential_all = _any_derivative(_exponential)
 _frechet_all = _any_derivative(_frechet)
 
-# Its first derivative is one call of `_frechet`, which keeps nothing but `a`. That has derivatives
-# of its own, so reverse mode comes first and anything after it.
+# The first derivative, in reverse mode, is one call of `_frechet` and keeps nothing but `a`. Both
+# are differentiable in either mode after that.
 _exponential_reverse = jax.custom_vjp(_exponential)
 _exponential_reverse.defvjp(lambda a: (_exponential_all(a), a), lambda a, g: (_frechet_all(a, g),))
 

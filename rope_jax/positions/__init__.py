@@ -1,4 +1,4 @@
-"""Where tokens are, and how much of the space each stands for."""
+"""Positions of tokens and their measures: grids, point sets, packing, augmentation."""
 
 from rope_jax.positions.coordinates import Coordinates, boxes, points
 from rope_jax.positions.grids import patch_grid, torus_grid

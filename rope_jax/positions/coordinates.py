@@ -1,4 +1,4 @@
-"""What a token has: a position, and a measure, the part of the space it stands for."""
+"""Positions with a measure: boxes and point sets."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 
 class Coordinates(NamedTuple):
-    """Positions of tokens and how much of the space each stands for."""
+    """Positions of tokens and their measures, the size of the part of space each represents."""
 
     positions: Float[Array, "*b n m"]
     measure: Float[Array, "*b n"]
@@ -44,7 +44,7 @@ def points(
 
     With ``num_neighbors = k`` the measure is :math:`r_k(i)^D`, the volume (up to a factor that
     cancels) of the ball to the k-th neighbor (the farthest point, where there are not so many):
-    where points crowd, each stands for less.
+    the denser the points, the smaller the measure of each.
 
     Args:
         positions: The points.

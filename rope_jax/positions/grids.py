@@ -1,8 +1,8 @@
-r"""Where tokens live: positions, and the measure that goes with them.
+r"""Grids of positions, each with its measure.
 
-A token stands for a piece of the space it was cut from. Its position says where, its measure how
-much of it: the area of a patch, the solid angle of a cell of the sphere, zero for padding.
-Encodings read positions; :func:`rope_jax.attention` reads measures as quadrature weights.
+A token represents a part of space: the position is its center, the measure its size (the area of a
+patch, the solid angle of a cell of the sphere, zero for padding). Encodings use positions;
+:func:`rope_jax.attention` uses measures as quadrature weights.
 
 **Order of coordinates.** Grids are given rows first, ``(H, W)`` or ``(T, H, W)``, and tokens are
 flattened row-major. Positions come column first by default, ``(x, y)`` or ``(x, y, t)``, as
@@ -128,8 +128,8 @@ def patch_grid(
 def torus_grid(shape: Sequence[int], *, order: Order = "xy") -> Coordinates:
     r"""Grid on a torus, each axis running once around :math:`[-\pi, \pi)`.
 
-    No point is there twice, and encodings with integer frequencies (``axial(base=1)``, ``uniform``)
-    close up exactly.
+    The endpoint is left out, so encodings with integer frequencies (``axial(base=1)``, ``uniform``)
+    are exactly periodic on it.
 
     Args:
         shape: Points along each axis, rows first.
