@@ -56,6 +56,7 @@ from pointcloud_jax.nn.encoder import Description, PointEncoder
 from pointcloud_jax.nn.heads import Classifier, Segmenter
 from pointcloud_jax.nn.hierarchy import HierarchicalEncoder, HierarchyConfig
 from pointcloud_jax.nn.local_features import L2DP
+from pointcloud_jax.nn.spectral_descriptor import WithSpectrum, log_spectrum
 from pointcloud_jax.nn.vector_neurons import (
     InvariantFrame,
     VectorBatchNorm,
@@ -107,6 +108,7 @@ __all__ = [
     "VectorBatchNorm",
     "VectorLinearLeakyReLU",
     "VectorMaxPool",
+    "WithSpectrum",
     "ball_query",
     "check_points",
     "confusion_matrix",
@@ -129,6 +131,7 @@ __all__ = [
     "l2dp",
     "lebedev",
     "load",
+    "log_spectrum",
     "make_point_views",
     "matrix_to_axis_angle",
     "matrix_to_quaternion",

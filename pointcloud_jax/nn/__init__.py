@@ -16,6 +16,7 @@ from pointcloud_jax.nn.encoder import Description, PointEncoder
 from pointcloud_jax.nn.heads import Classifier, Segmenter
 from pointcloud_jax.nn.hierarchy import HierarchicalEncoder, HierarchyConfig
 from pointcloud_jax.nn.local_features import L2DP
+from pointcloud_jax.nn.spectral_descriptor import WithSpectrum, log_spectrum
 from pointcloud_jax.nn.vector_neurons import (
     InvariantFrame,
     VectorBatchNorm,
@@ -48,7 +49,9 @@ __all__ = [
     "VectorBatchNorm",
     "VectorLinearLeakyReLU",
     "VectorMaxPool",
+    "WithSpectrum",
     "edge_vectors",
+    "log_spectrum",
     "modelnet40_config",
     "read_in_frame",
     "scanobjectnn_config",

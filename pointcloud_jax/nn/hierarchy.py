@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
@@ -32,7 +31,6 @@ from pointcloud_jax.local.edge_invariants import edge_angles
 from pointcloud_jax.nn.encoder import Description, PointEncoder, stack_vectors
 from pointcloud_jax.nn.layers import linear
 from pointcloud_jax.reductions import masked_max, masked_mean, safe_norm
-from pointcloud_jax.spectra.degrees import degree_spectrum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +44,6 @@ class HierarchyConfig:
         embedding: Features after the last level, of which maximum and mean are taken.
         normals: Whether clouds come with normals.
         chirality: Whether mirror images are distinguished.
-        max_degree: Of the degree-resolved spectrum of the whole cloud, which is appended to the
-            descriptor, or None for none.
-        num_radii: Frequencies of that spectrum, from 0 to `max_radius`.
-        max_radius: Largest frequency.
 
     Raises:
         ValueError: If `centers`, `shares` and `widths` differ in length, or a value does not fit.
@@ -65,9 +59,6 @@ class HierarchyConfig:
     embedding: int = 256
     normals: bool = False
     chirality: bool = False
-    max_degree: int | None = 8
-    num_radii: int = 16
-    max_radius: float = 12.0
 
     def __post_init__(self):
         if not len(self.centers) == len(self.shares) == len(self.widths) > 0:
@@ -190,7 +181,7 @@ class HierarchicalEncoder(PointEncoder):
         >>> make = lambda: HierarchicalEncoder(HierarchyConfig(), rngs=nnx.Rngs(0))
         >>> encoder = nnx.eval_shape(make)
         >>> encoder.features, encoder.point_features
-        (656, 193)
+        (512, 193)
     """
 
     def __init__(
@@ -215,8 +206,7 @@ class HierarchicalEncoder(PointEncoder):
         )
         self.embed = linear(config.widths[-1] + 1, config.embedding, use_bias=False, rngs=rngs)
         self.norm = BatchNorm(config.embedding, axis_name=axis_name, rngs=rngs)
-        spectrum = 0 if config.max_degree is None else (config.max_degree + 1) * config.num_radii
-        self.features = 2 * config.embedding + spectrum
+        self.features = 2 * config.embedding
         self.point_features = sum(config.widths) + 1
 
     def describe(
@@ -246,14 +236,4 @@ class HierarchicalEncoder(PointEncoder):
         joined = self.norm(self.embed(joined), train=train, mask=level.mask)
         joined = jax.nn.leaky_relu(joined, 0.2)
         per_cloud = [masked_max(joined, level.mask), masked_mean(joined, level.mask)]
-        if self.config.max_degree is not None:
-            per_cloud.append(self._spectrum(points, exists))
         return Description(jnp.concatenate(per_point, -1), jnp.concatenate(per_cloud, -1))
-
-    def _spectrum(self, points: jax.Array, mask: jax.Array) -> jax.Array:
-        """Logarithms of the degree-resolved spectrum, from -1 to 1 as the tokens of DiPVNet."""
-        config = self.config
-        radii = np.linspace(0, config.max_radius, config.num_radii)
-        assert config.max_degree is not None  # asked before
-        power = degree_spectrum(points, radii, max_degree=config.max_degree, mask=mask)
-        return (1 + jnp.log(power + 1e-3) * (2 / math.log(1e3))).reshape(power.shape[0], -1)

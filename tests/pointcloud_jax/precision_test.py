@@ -43,6 +43,7 @@ CASES = {
     "debye_spectrum, bins": lambda x: pc.debye_spectrum(x, RADII, num_bins=8),
     "pair_histogram": lambda x: pc.pair_histogram(x, num_bins=8),
     "degree_spectrum": lambda x: pc.degree_spectrum(x, RADII, max_degree=3),
+    "log_spectrum": lambda x: pc.log_spectrum(x, max_degree=2, num_radii=4, max_radius=6.0),
     "solid_harmonics": lambda x: pc.solid_harmonics(x, 3),
     "spherical_bessel": lambda x: pc.spherical_bessel(jnp.abs(x), 3),
     "knn": lambda x: pc.knn(x, 3, exclude_self=True),

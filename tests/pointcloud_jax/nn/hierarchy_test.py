@@ -14,9 +14,7 @@ from flax import nnx
 from pointcloud_jax.nn.hierarchy import HierarchicalEncoder, HierarchyConfig
 from pointcloud_jax.testing import assert_invariant, random_clouds
 
-CONFIG = HierarchyConfig(
-    centers=(12, 6), shares=(1 / 4, 1 / 3), widths=(8, 8), embedding=8, max_degree=2, num_radii=4
-)
+CONFIG = HierarchyConfig(centers=(12, 6), shares=(1 / 4, 1 / 3), widths=(8, 8), embedding=8)
 HANDED = dataclasses.replace(CONFIG, chirality=True, normals=True)
 
 
