@@ -35,9 +35,9 @@ def make_run(workdir, *, steps=20, logged=(), saved=(), results=None, recipe="di
 
 
 def show(runs, width=100):
-    console = rich.console.Console(file=io.StringIO(), width=width, force_terminal=True)
-    console.print(runs_table(runs))
-    return console.file.getvalue()
+    shown = io.StringIO()
+    rich.console.Console(file=shown, width=width, force_terminal=True).print(runs_table(runs))
+    return shown.getvalue()
 
 
 # --- what files may hold --------------------------------------------------------------------------
@@ -102,9 +102,10 @@ def test_nothing_in_a_file_acts_on_the_terminal(tmp_path):
     workdir = make_run(tmp_path / "a[/b]\x1b[31m", recipe=evil, logged=[1])
     (workdir / "results.json").write_text(json.dumps({evil: {evil: 0.5}}))
     (run,) = list_runs(tmp_path)
-    console = rich.console.Console(file=io.StringIO(), width=300, force_terminal=True)
+    shown = io.StringIO()
+    console = rich.console.Console(file=shown, width=300, force_terminal=True)
     console.print_json(data={**run.metadata, "results": run.results})
-    for text in (show([run], 300), console.file.getvalue()):
+    for text in (show([run], 300), shown.getvalue()):
         assert not {"\x1b[2J", "\x1b[31m", "\x9b", "\r", "\u202e"} & {
             text[i : i + n] for n in (1, 4, 5) for i in range(len(text))
         }
@@ -171,10 +172,11 @@ def test_a_run_is_described(tmp_path):
 
 def test_fields_added_later_are_the_same_at_their_defaults():
     old = {"seed": 0, "task": {"width": 3}}
-    new = {"seed": 0, "mesh": None, "task": {"width": 3, "depth": 2, "views": {"size": 8}}}
+    task = {"width": 3, "depth": 2, "views": {"size": 8}}
+    new = {"seed": 0, "mesh": None, "task": task}
     defaults = {"mesh": None, "task": {"depth": 2, "width": 9, "views": {"size": 8}}}
     assert not list(differences(old, new, (), defaults=defaults))
-    new["task"]["depth"] = 4
+    task["depth"] = 4
     new["seed"] = 1
     assert list(differences(old, new, (), defaults=defaults)) == [
         "seed was 0, is 1",
@@ -182,17 +184,17 @@ def test_fields_added_later_are_the_same_at_their_defaults():
     ]
     assert list(differences(old, new, {"seed", "task.depth"}, defaults=defaults)) == []
     # A field that is there is compared, whatever its default.
-    new["task"] |= {"width": 9, "depth": 2}
+    task |= {"width": 9, "depth": 2}
     assert list(differences(old, new, {"seed"}, defaults=defaults)) == ["task.width was 3, is 9"]
 
 
 def test_fields_added_to_the_parts_of_a_list_are_the_same_at_their_defaults():
     old = {"views": [{"size": 8}, {"size": 4}], "scale": [0, 1]}
-    new = {"views": [{"size": 8, "area": "uniform"}, {"size": 4, "area": "uniform"}]}
-    new |= {"scale": [0, 1]}
+    views = [{"size": 8, "area": "uniform"}, {"size": 4, "area": "uniform"}]
+    new = {"views": views, "scale": [0, 1]}
     defaults = {"views": [{"area": "uniform"}, {"area": "uniform"}], "scale": [0, 2]}
     assert not list(differences(old, new, (), defaults=defaults))
-    new["views"][1] = {"size": 5, "area": "torchvision"}
+    views[1] = {"size": 5, "area": "torchvision"}
     new["scale"] = [0, 2]
     assert list(differences(old, new, (), defaults=defaults)) == [
         "scale was [0, 1], is [0, 2]",
