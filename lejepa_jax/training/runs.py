@@ -336,7 +336,3 @@ def headlines(results: Mapping[str, Any]) -> list[tuple[str, float]]:
         if is_number(first):
             picked.append((name, float(first)))
     return picked
-
-
-#: The name `run_metadata` had before.
-about = run_metadata
