@@ -29,6 +29,7 @@ from lejepa_jax.diagnostics.spectrum import (
     lidar,
     rankme,
 )
+from lejepa_jax.diagnostics.summary import CloudSummary, summarize_cloud
 from lejepa_jax.objectives.directions import (
     directions_by_name,
     orthogonal_directions,
@@ -74,6 +75,7 @@ from lejepa_jax.statistics.targets import (
 from lejepa_jax.training.microbatch import MicrobatchResult, microbatched_value_and_grad
 
 __all__ = [
+    "CloudSummary",
     "Covariance",
     "Ecf",
     "FrequentDirections",
@@ -137,6 +139,7 @@ __all__ = [
     "sobol_directions",
     "sphere_target",
     "statistic_by_name",
+    "summarize_cloud",
     "summary_spectrum",
     "target_by_name",
     "unit_directions",

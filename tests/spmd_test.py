@@ -1,4 +1,4 @@
-"""One value and one gradient, however the samples are spread: the contract of every loss here.
+"""One value and one gradient, however the samples are sharded: the contract of every loss here.
 
 The model is one weight matrix and the loss is nonlinear in means over the global batch, so a local
 mean, a forgotten reduction or a factor of the number of devices shows.
@@ -64,10 +64,10 @@ def run(strategy, num_devices, weights, inputs, mask, key):
         )
         return jax.jit(mapped)(weights, inputs, mask, key)
     mesh = jax.make_mesh((num_devices,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
-    spread = functools.partial(step, axis_name="data")
+    mapped_step = functools.partial(step, axis_name="data")
     if strategy.startswith("shard_map"):
         mapped = jax.shard_map(
-            spread,
+            mapped_step,
             mesh=mesh,
             in_specs=(P(), P("data"), P("data") if mask is not None else None, P()),
             out_specs=P(),
@@ -83,9 +83,9 @@ def run(strategy, num_devices, weights, inputs, mask, key):
     split = jax.tree.map(lambda x: x.reshape(num_devices, -1, *x.shape[1:]), (inputs, mask))
     axes = (None, 0, None if mask is None else 0, None)
     if strategy == "pmap":
-        mapped = jax.pmap(spread, axis_name="data", in_axes=axes, devices=devices)
+        mapped = jax.pmap(mapped_step, axis_name="data", in_axes=axes, devices=devices)
     else:
-        mapped = jax.jit(jax.vmap(spread, axis_name="data", in_axes=axes))
+        mapped = jax.jit(jax.vmap(mapped_step, axis_name="data", in_axes=axes))
     value, gradient = mapped(weights, *split, key)
     assert np.ptp(np.asarray(value)) == 0  # the same on every device
     return value[0], gradient[0]
@@ -97,7 +97,9 @@ STRATEGIES += ["shard_map over two axes"]
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("num_devices", [1, 2, 4, 8])
-def test_value_and_gradient_do_not_depend_on_how_samples_are_spread(strategy, num_devices, problem):
+def test_value_and_gradient_do_not_depend_on_how_samples_are_sharded(
+    strategy, num_devices, problem
+):
     weights, inputs, key = problem
     mask = MASK if num_devices in (4, 8) else None
     expected = jax.jit(functools.partial(step, axis_name=None))(weights, inputs, mask, key)
@@ -106,13 +108,13 @@ def test_value_and_gradient_do_not_depend_on_how_samples_are_spread(strategy, nu
     np.testing.assert_allclose(gradient, expected[1], atol=2e-6 * float(jnp.abs(expected[1]).max()))
 
 
-def test_the_single_device_gradient_is_the_slope_of_the_loss(problem):
+def test_the_single_device_gradient_is_the_change_of_the_loss(problem):
     weights, inputs, key = problem
     _, gradient = jax.jit(functools.partial(step, axis_name=None))(weights, inputs, MASK, key)
     direction = gradient / jnp.linalg.norm(gradient)
     value_at = jax.jit(lambda s: loss(weights + s * direction, inputs, MASK, key, None))
-    slope = (value_at(1e-2) - value_at(-1e-2)) / 2e-2
-    np.testing.assert_allclose(jnp.linalg.norm(gradient), slope, rtol=2e-3)
+    change = (value_at(1e-2) - value_at(-1e-2)) / 2e-2
+    np.testing.assert_allclose(jnp.linalg.norm(gradient), change, rtol=2e-3)
 
 
 def test_without_the_mean_of_the_gradients_pmap_would_be_wrong(problem):
@@ -145,8 +147,8 @@ def test_only_the_sums_of_cosine_and_sine_cross_devices(problem):
     assert sizes == {2 * 32 * 17}
 
 
-def test_divided_parameters_leave_the_traffic_of_sigreg_as_it_is(problem):
-    """Under plain jit, on a mesh that divides parameters too, nothing is gathered."""
+def test_sharded_parameters_leave_the_traffic_of_sigreg_as_it_is(problem):
+    """Under plain jit, on a mesh that shards parameters too, nothing is gathered."""
     _, _, key = problem
     mesh = make_mesh({"data": 2, "fsdp": 4}, jax.devices())
     rows = NamedSharding(mesh, P(None, ("data", "fsdp")))

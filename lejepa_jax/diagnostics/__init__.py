@@ -26,8 +26,10 @@ from lejepa_jax.diagnostics.spectrum import (
     lidar,
     rankme,
 )
+from lejepa_jax.diagnostics.summary import CloudSummary, summarize_cloud
 
 __all__ = [
+    "CloudSummary",
     "Covariance",
     "FrequentDirections",
     "GaussianityTest",
@@ -51,6 +53,7 @@ __all__ = [
     "sample_covariance",
     "sigreg_null",
     "sigreg_p_value",
+    "summarize_cloud",
     "summary_spectrum",
     "whiten",
 ]

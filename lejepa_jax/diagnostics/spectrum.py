@@ -190,8 +190,11 @@ def isotropy(spectrum: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
     References:
         R. Balestriero, Y. LeCun, LeJEPA, arXiv 2511.08544, 2025, Lemmas 2 and 6, Theorem 9.
     """
-    mean_inverse = jnp.mean(_ratio(jnp.ones_like(spectrum), spectrum), axis=-1)
-    return mean_inverse * jnp.mean(spectrum, axis=-1)
+    # Not infinity times a mean, which of a cloud that is a point would be NaN.
+    whole = jnp.min(spectrum, axis=-1) > 0
+    inverse = 1 / jnp.where(whole[..., None], spectrum, 1.0)
+    found = jnp.mean(inverse, axis=-1) * jnp.mean(spectrum, axis=-1)
+    return jnp.where(whole, found, jnp.inf)
 
 
 def effective_rank(spectrum: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:

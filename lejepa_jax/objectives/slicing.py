@@ -91,7 +91,8 @@ def sigreg(
         key: Random key of the directions, the same on every device; fold the step into it.
         embeddings: Samples on the last axis but one, in any floating dtype.
         num_slices: Number of random directions.
-        statistic: Statistic of one-dimensional samples.
+        statistic: Statistic of one-dimensional samples. For `jax.jvp` and `jax.jacfwd` take
+            `functools.partial(epps_pulley, derivatives="all")`.
         directions: What draws the directions (see :mod:`lejepa_jax.objectives.directions`), or
             unit rows to slice along; `key` and `num_slices` are then unused.
         pool: Test all leading axes as one sample. The views of an image are no independent

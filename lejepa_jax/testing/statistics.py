@@ -260,7 +260,7 @@ def _check_finite(clouds: _Clouds, found: Steps, dtype: str) -> None:
     for name, parts in found.items():
         for part, values in zip(("value", "gradient"), parts, strict=True):
             finite = np.isfinite(np.asarray(values, np.float32)).reshape(len(clouds.names), -1)
-            bad = [case for case, good in zip(clouds.names, finite.all(1), strict=True) if not good]
+            bad = [case for case, row in zip(clouds.names, finite, strict=True) if not row.all()]
             assert not bad, f"{name}: the {part} is not finite at {bad[0]} in {dtype}"
 
 

@@ -91,6 +91,7 @@ CASES |= {
         name: Case(getattr(lejepa_jax, name), hessian=False)
         for name in ("covariance_spectrum", "rankme")
     },
+    "summarize_cloud": Case(lejepa_jax.summarize_cloud, hessian=False),
     "lidar": Case(lejepa_jax.lidar, views, hessian=False),
     "project_covariance": Case(
         lambda x: lejepa_jax.project_covariance(x, jnp.eye(FEATURES, 2, dtype=x.dtype))

@@ -82,7 +82,7 @@ def test_rows_in_blocks_give_what_one_block_gives(monkeypatch):
     x = jax.random.normal(jax.random.key(0), (50, 4))
     mask = jnp.arange(50) < 41
     one = jax.value_and_grad(lambda x: energy_distance(x, mask=mask))(x)
-    monkeypatch.setattr("lejepa_jax.statistics.multivariate._BLOCK_ROWS", 7)
+    monkeypatch.setattr("lejepa_jax.statistics.multivariate.pairs._BLOCK_ROWS", 7)
     many = jax.value_and_grad(lambda x: energy_distance(x, mask=mask))(x)
     np.testing.assert_allclose(one[0], many[0], rtol=1e-5)
     np.testing.assert_allclose(one[1], many[1], atol=1e-6)
