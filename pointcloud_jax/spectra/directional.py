@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.statistics.characteristic.specification import Derivatives, ecf
@@ -66,11 +67,11 @@ def dasft(
     # Under explicit axes each reshape of a sharded array would have to say what becomes of it: in
     # here the compiler decides, and outside the spectra are sharded as their clouds were.
     spec = jax.typeof(points).sharding
-    if not spec.mesh.explicit_axes:
+    if AxisType.Explicit not in spec.mesh.axis_types:
         return _spectra(points, mask, rule, radii, derivatives)
     by_compiler = jax.sharding.auto_axes(
         functools.partial(_spectra, rule=rule, radii=radii, derivatives=derivatives),
-        out_sharding=jax.sharding.PartitionSpec(*spec.spec[:-2], None),
+        out_sharding=PartitionSpec(*spec.spec[:-2], None),
     )
     return by_compiler(points, mask)  # pyright: ignore[reportCallIssue]  (typed as its decorator)
 
