@@ -13,7 +13,6 @@ from lejepa_jax.checks import check_positive, check_samples
 from lejepa_jax.objectives.directions import DirectionSampler, unit_directions
 from lejepa_jax.statistics.explicit_axes import accept_explicit_axes
 from lejepa_jax.statistics.normality import Statistic, epps_pulley
-from lejepa_jax.statistics.normality import paper_epps_pulley as paper_epps_pulley
 from lejepa_jax.statistics.reductions import AxisName
 
 # Fewer samples than the first, in a batch with a leading axis of the second or more: a slip.

@@ -16,7 +16,7 @@ def accept_explicit_axes(function: Function) -> Function:
     Sorting, pairs and factorizations need the whole sample; with explicit axes JAX asks the caller
     how each step is to be sharded. Here the axes are automatic while the function runs, and its
     results are the same on every device. Where nothing is sharded explicitly, nothing changes.
-    Call the function under `jax.jit`, or inside `jax.set_mesh`: JAX itself asks for that.
+    Gradients outside of `jax.jit` want a `jax.set_mesh` around them, which JAX itself asks for.
 
     Args:
         function: Function of arrays, and of options that are no arrays.

@@ -7,7 +7,7 @@ import pytest
 from jax import export
 from jax.sharding import NamedSharding, PartitionSpec
 
-from lejepa_jax import ecf, epps_pulley, sigreg
+from lejepa_jax import ecf, epps_pulley, rankme, sigreg
 from tests.lejepa_jax.cases import CASES, NUM_SAMPLES
 
 
@@ -127,3 +127,12 @@ def test_explicit_axes_take_masks_and_stay_explicit_outside(key):
     gradient = step(jax.device_put(x, rows), jax.device_put(mask, rows))
     np.testing.assert_allclose(gradient, expected, atol=1e-6)
     assert gradient.sharding.spec == PartitionSpec(None, "data", None)
+
+
+def test_explicit_axes_of_samples_and_features_work_without_jit_too():
+    mesh = jax.make_mesh((4, 2), ("data", "model"))
+    x = CASES["rankme"].input()[:, :2]
+    both = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data", "model")))
+    np.testing.assert_allclose(rankme(both), rankme(x), rtol=1e-5)
+    with jax.set_mesh(mesh):
+        np.testing.assert_allclose(rankme(both), rankme(x), rtol=1e-5)

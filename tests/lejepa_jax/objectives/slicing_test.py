@@ -44,8 +44,8 @@ def plain_gradient(z, directions, t_max=3.0, num_knots=17):
     w *= np.exp(-(t**2) / 2)
     terms = np.exp(1j * x[:, :, None] * t)
     error = terms.mean(0) - np.exp(-(t**2) / 2)
-    slope = 2 * ((np.conj(error) * w)[None] * 1j * t * terms).real.sum(-1) / len(a)
-    return slope @ a
+    gradient = 2 * ((np.conj(error) * w)[None] * 1j * t * terms).real.sum(-1) / len(a)
+    return gradient @ a
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
@@ -95,9 +95,9 @@ def test_leading_axes_are_tested_separately_and_averaged(key):
 
 def test_vmap_over_clouds_and_keys_equals_single_calls():
     clouds, keys = cloud(2, 30, 5), jax.random.split(jax.random.key(1), 2)
-    slopes = jax.vmap(jax.grad(FEW_SLICES, argnums=1))(keys, clouds)
-    for k, z, slope in zip(keys, clouds, slopes, strict=True):
-        np.testing.assert_allclose(slope, jax.grad(FEW_SLICES, argnums=1)(k, z), atol=1e-6)
+    gradients = jax.vmap(jax.grad(FEW_SLICES, argnums=1))(keys, clouds)
+    for k, z, gradient in zip(keys, clouds, gradients, strict=True):
+        np.testing.assert_allclose(gradient, jax.grad(FEW_SLICES, argnums=1)(k, z), atol=1e-6)
 
 
 def test_pooling_tests_all_views_as_one_sample(key):
@@ -147,8 +147,8 @@ def test_descending_the_statistic_rounds_an_anisotropic_cloud(key):
 
     @jax.jit
     def descend(z, step):
-        slope = jax.grad(lambda z: sigreg(jax.random.fold_in(key, step), z, num_slices=16))(z)
-        return z - 3.0 * slope, None
+        gradient = jax.grad(lambda z: sigreg(jax.random.fold_in(key, step), z, num_slices=16))(z)
+        return z - 3.0 * gradient, None
 
     z, _ = jax.lax.scan(descend, z, jnp.arange(200))
     # Squared widths were 4, 1, 0.25 and 0.01; the two samples that lie far out come in last.

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lejepa_jax.objectives.directions import unit_directions
-from lejepa_jax.objectives.slicing import paper_epps_pulley, slice_statistics
+from lejepa_jax.objectives.slicing import slice_statistics
 from lejepa_jax.report.distributions import plot_slices, plot_spectrum
+from lejepa_jax.statistics.normality import paper_epps_pulley
 
 KEY = jax.random.key(0)
 N, D = 48, 5

@@ -104,10 +104,10 @@ def test_the_law_of_the_target_scores_its_null_mean_and_neighbors_more(name):
 def test_descent_towards_a_target_finds_its_law():
     """A free sample drawn towards the rectified normal law gets an atom at 0 of half its mass."""
     statistic = functools.partial(epps_pulley, target=TARGETS["rectified"], t_max=6.0, num_knots=33)
-    slope = jax.grad(lambda x: statistic(x)[0])
+    gradient = jax.grad(lambda x: statistic(x)[0])
 
     def descend(x, _):
-        return x - 0.05 * slope(x), None
+        return x - 0.05 * gradient(x), None
 
     start = jax.random.normal(jax.random.key(0), (64, 1))
     end, _ = jax.jit(lambda x: jax.lax.scan(descend, x, length=800))(start)
