@@ -253,7 +253,8 @@ def main(arguments: list[str]) -> int:
     """Run the program; returns its exit code."""
     command = shlex.join(["python", "train.py", *arguments])
     # Orbax logs the trace of a failed write; it is reported in a line where it is caught.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     debug = bool(os.environ.get("LEJEPA_DEBUG"))
     with contextlib.ExitStack() as held:
         try:

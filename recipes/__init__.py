@@ -1,7 +1,7 @@
 """Recipes: one file each, whose docstring gives the command, the expected result, time and machine.
 
 A recipe is a module of this folder with a constant `RECIPE`. Its name on the command line is that
-of the file with hyphens for underscores. A file elsewhere does as well: `python train.py ./mine.py`.
+of the file with hyphens for underscores. A file elsewhere will do: `python train.py ./mine.py`.
 """
 
 import sys

@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from lejepa_jax.augment.draws import example_keys
-from lejepa_jax.diagnostics.spectrum import feature_std
+from lejepa_jax.diagnostics.spectrum import feature_std, label_free_score
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.objectives.directions import directions_by_name
 from lejepa_jax.objectives.lejepa import lejepa_loss
@@ -112,6 +112,7 @@ def joint_embedding_task(
         return JointEmbedding(encoder, projector)
 
     net = network(make)
+    trade_off = config.trade_off
 
     def encode(params: Any, state: Any, key: PRNGKeyArray, batch: Batch):
         model = net.merge(params, state)
@@ -143,7 +144,7 @@ def joint_embedding_task(
             slice_key,
             embeddings,
             num_global=config.num_global,
-            trade_off=config.trade_off,
+            trade_off=trade_off,
             weighting=config.weighting,
             target=config.target,
             num_slices=config.num_slices,
@@ -156,9 +157,16 @@ def joint_embedding_task(
         metrics = {
             "prediction": objective.prediction,
             "sigreg": objective.sigreg,
+            # Of what is logged, the one number that ranks runs of several trade-offs.
+            **(
+                {"label_free_score": label_free_score(objective.total, trade_off)} if ranked else {}
+            ),
             # 1 where the cloud is round, 0 in a collapse, where the gradient of SIGReg vanishes.
             "embedding_std": feature_std(flat, axis_name=axis_name).min(),
         }
+        if config.weighting == "convex" and trade_off > 0:
+            # Of what is logged, the one number that ranks runs of several trade-offs.
+            metrics["label_free_score"] = jnp.asarray(label_free_score(objective.total, trade_off))
         return objective.total, (net.state_of(model, "projector"), metrics)
 
     def embed(variables: Variables, inputs: Inputs) -> tuple[Array, Array]:
@@ -183,6 +191,7 @@ def embedding_metrics(null_mean: float | None) -> dict[str, Metric]:
     return {
         "prediction": Metric("Prediction", "mean squared distance", log_scale=True, progress=True),
         "sigreg": Metric("SIGReg", "mean over slices", True, null_mean, "N(0, I)", progress=True),
+        "label_free_score": Metric("Label-free score", "lower is better", log_scale=True),
         "embedding_std": Metric(
             "Smallest standard deviation",
             "of an embedding dimension",

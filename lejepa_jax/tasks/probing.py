@@ -11,12 +11,21 @@ from jaxtyping import Array, PRNGKeyArray
 
 from lejepa_jax.data.source import Source
 from lejepa_jax.data.splits import Splits
-from lejepa_jax.diagnostics.spectrum import feature_std, rankme
+from lejepa_jax.diagnostics.spectrum import (
+    alpha_req,
+    covariance_spectrum,
+    effective_rank,
+    feature_std,
+    isotropy,
+    rankme,
+)
+from lejepa_jax.evaluation.errors import confusion_matrix
 from lejepa_jax.evaluation.features import ShardBatch, map_examples, stratified_subset
 from lejepa_jax.evaluation.results import Evaluator, Picture, Results, by_score
-from lejepa_jax.evaluation.suite import probe_suite
+from lejepa_jax.evaluation.suite import run_probes
 from lejepa_jax.objectives.directions import unit_directions
 from lejepa_jax.objectives.slicing import slice_statistics
+from lejepa_jax.report.diagnosis import ON_TRAINING_DATA
 from lejepa_jax.report.embedding import embedding_pictures
 from lejepa_jax.report.examples import examples_of_classes
 from lejepa_jax.statistics.normality import Statistic
@@ -30,6 +39,8 @@ if TYPE_CHECKING:
 
 # The report shows a sample of the held-out examples, and patches of a few.
 _MAX_SHOWN, _MAX_PATCHED = 2000, 8
+# A confusion matrix of more classes would fill the results.
+_MAX_CONFUSED = 200
 
 
 class Embedded(NamedTuple):
@@ -92,7 +103,7 @@ def probe_evaluator(
     ) -> Results:
         probe_key, slice_key, report_key = jax.random.split(key, 3)
         test = {name: run(v, splits.test, shard_batch, first) for name, v in variables.items()}
-        suites = {}
+        suites, details = {}, {}
         if splits.train.num_classes > 1:
             source = splits.train
             chosen = stratified_subset(source.labels, len(source), config.max_probe_examples)
@@ -104,7 +115,7 @@ def probe_evaluator(
                 known, asked = labels >= 0, true >= 0
                 sets = fitted[known], labels[known], scored[asked], true[asked]
                 classes = splits.train.num_classes
-                return probe_suite(probe_key, *sets, num_classes=classes, k=config.knn_k)
+                return run_probes(probe_key, *sets, num_classes=classes, k=config.knn_k)
 
             for condition in passes:
                 for name, own in variables.items():
@@ -113,15 +124,25 @@ def probe_evaluator(
                         scored = run(own, splits.test, shard_batch, condition)
                         title = f"{name}, {condition}"
                     fitted = train[name]
-                    suites[title] = probe(
-                        fitted.features, fitted.labels, scored.features, scored.labels
-                    )
+                    found = probe(fitted.features, fitted.labels, scored.features, scored.labels)
+                    suites[title] = found.scores
+                    if title == "encoder":
+                        details = errors_by_class(scored.labels, found.predicted, splits)
             fitted, scored = train["encoder"], test["encoder"]
-            suites[modality.raw_name] = probe(fitted.raw, fitted.labels, scored.raw, scored.labels)
+            found = probe(fitted.raw, fitted.labels, scored.raw, scored.labels)
+            suites[modality.raw_name] = found.scores
+            # Of as many as are held out: SIGReg grows with their number.
+            chosen = np.linspace(0, len(fitted.labels) - 1, len(scored.labels)).astype(int)
+            if len(fitted.labels) >= len(scored.labels):
+                seen = fitted._replace(
+                    features=fitted.features[chosen], embeddings=fitted.embeddings[chosen]
+                )
+                test = test | {ON_TRAINING_DATA: seen}
         diagnostics: dict[str, Any] = {
-            name: roundness(slice_key, found.embeddings, statistic) for name, found in test.items()
+            name: roundness(slice_key, found, statistic) for name, found in test.items()
         }
-        diagnostics["sigreg_null"] = null_mean
+        if null_mean is not None:
+            diagnostics["sigreg_null"] = null_mean
         pictures = embedding_sample(
             report_key,
             test,
@@ -132,7 +153,7 @@ def probe_evaluator(
             statistic=statistic,
             null_mean=null_mean,
         )
-        return Results(by_score(suites), diagnostics, {}, pictures)
+        return Results(by_score(suites), diagnostics, details, pictures)
 
     return evaluate
 
@@ -184,16 +205,49 @@ def embedding_sample(
     )
 
 
-def roundness(key: PRNGKeyArray, embeddings: np.ndarray, statistic: Statistic) -> dict[str, float]:
-    """Measure how far held-out embeddings are from N(0, I)."""
-    cloud = jnp.asarray(embeddings)
+def errors_by_class(true: np.ndarray, predicted: np.ndarray, splits: Splits) -> dict[str, Any]:
+    """Return the confusion matrix of the linear probe as the report wants it; none of many classes.
+
+    Args:
+        true: Class of each held-out example, -1 where unknown.
+        predicted: What the probe takes the others for.
+        splits: The data.
+
+    Returns:
+        The matrix and the names of the classes, or nothing.
+    """
+    count = splits.train.num_classes
+    if count > _MAX_CONFUSED:
+        return {}
+    matrix = confusion_matrix(true[true >= 0], predicted, num_classes=count)
+    return {"confusion": {"encoder": matrix.tolist()}, "class_names": list(splits.class_names)}
+
+
+def roundness(key: PRNGKeyArray, found: Embedded, statistic: Statistic) -> dict[str, float]:
+    """Measure how far embeddings are from N(0, I), and how the features are spread.
+
+    Args:
+        key: Draws the directions.
+        found: The examples as the networks see them.
+        statistic: Statistic of SIGReg.
+
+    Returns:
+        Numbers by name; those of the features begin with `features_`.
+    """
+    cloud = jnp.asarray(found.embeddings)
     directions = unit_directions(key, cloud.shape[-1], 1024)
     slices = slice_statistics(cloud, directions, statistic=statistic)
-    std = feature_std(cloud)
+    std, spectrum = feature_std(cloud), covariance_spectrum(cloud)
+    features = jnp.asarray(found.features)
     return {
+        "examples": len(cloud),
         "rankme": float(rankme(cloud)),
+        "effective_rank": float(effective_rank(spectrum)),
+        "isotropy": float(isotropy(spectrum)),
         "sigreg": float(slices.mean()),
         "sigreg_worst_slice": float(slices.max()),
         "std_smallest": float(std.min()),
         "std_largest": float(std.max()),
+        "features_rankme": float(rankme(features)),
+        "features_alpha_req": float(alpha_req(covariance_spectrum(features))),
     }

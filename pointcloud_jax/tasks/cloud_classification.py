@@ -84,8 +84,8 @@ def classification_task(
     """Make the task of classifying clouds.
 
     Views and dropout are keyed by the example's `index` in the data set: the loss does not depend
-    on how the batch is sharded over devices. Held-out clouds are rotated by rotations that depend on
-    the seed and on their index; a cloud keeps its points under rotation, so `change` is what the
+    on how the batch is sharded over devices. Rotations of held-out clouds depend on the seed
+    and on their index; a cloud keeps its points under rotation, so `change` is what the
     rotation alone does to the logits, in parts of their length.
 
     Args:
@@ -243,7 +243,10 @@ def score_protocols(
                 suites[name][f"{protocol}_std"] = deviation[0]
     draw = functools.partial(plot_confusion, confusion, splits.test.class_names)
     caption = "Rows are true classes, columns what the network says."
-    details = {"confusion": {title: matrix.tolist() for title, matrix in confusion.items()}}
+    details = {
+        "confusion": {title: matrix.tolist() for title, matrix in confusion.items()},
+        "class_names": list(splits.test.class_names),
+    }
     picture = Picture("Confusion", draw, caption, vector=True)
     return Results(by_score(suites), change, details, [picture]), described
 
