@@ -61,14 +61,12 @@ from lejepa_jax.training.resume import check_resumable, continue_schedule
 from lejepa_jax.training.runs import run_metadata
 from lejepa_jax.training.signals import Stop
 from lejepa_jax.training.step import TrainState, initial_state
+from lejepa_jax.training.storage.files import write_atomically
 from lejepa_jax.training.task import Task
 from recipes import recipes
 
 DEFAULT_RECIPE = "digits"
-# What may differ between the processes of a run.
-LOCAL_FIELDS = ("process_id", "coordinator_bind_address", "data_dir")
-# Steps of a trace begin here: compiled, and with the first log line behind them.
-PROFILE_FROM = 10
+PROFILE_FROM = 10  # a trace begins after as many steps, with the first log line behind them
 
 
 # --- set-up ---------------------------------------------------------------------------------------
@@ -113,23 +111,22 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
     """Make everything that a run needs, and go on from its newest checkpoint if there is one."""
     is_first = jax.process_index() == 0
     mesh = choose_devices(recipe)
-    num_microbatches = count_microbatches(recipe, mesh)
+    parts = count_microbatches(recipe, mesh)
     with agree_on_errors():
         splits = load_data(recipe)
     task = recipe.task.build(
         splits, dtype=jnp.dtype(recipe.precision), axis_name=axis_name_of(recipe)
     )
-    shared = {k: v for k, v in describe(recipe).items() if k not in LOCAL_FIELDS}
-    check_same_configuration(shared | {"examples": [len(splits.train), len(splits.test)]})
+    check_same_configuration(describe(recipe), len(splits.train), len(splits.test))
     workdir = Path(recipe.workdir or f"runs/{name}")
     workdir.mkdir(parents=True, exist_ok=True)
     progress = Progress(make_console(quiet=not is_first), recipe.steps, task.metrics)
     with agree_on_errors():
         held.enter_context(lock_workdir(workdir, progress.warn))
     checkpoints = Checkpoints(workdir, progress.warn)
-    recipe = continue_schedule(recipe, checkpoints.configuration())
-    data_print = fingerprint(splits)
-    check_resumable(recipe, data_print, workdir, checkpoints.configuration())
+    before, data_print = checkpoints.configuration(), fingerprint(splits)
+    recipe = continue_schedule(recipe, before)
+    check_resumable(recipe, data_print, workdir, before)
 
     # Resume. The order matters: make the state, so that its shapes and places are known; read the
     # checkpoint into it; move the data to the batch after the last one that was used.
@@ -138,7 +135,7 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
     init_key, step_key, evaluation_key = jax.random.split(jax.random.key(recipe.seed), 3)
     make_state = functools.partial(initial_state, recipe, task, optimizer)
     like = jax.eval_shape(make_state, init_key)
-    parallel = parallelize(recipe, mesh, task, optimizer, step_key, like, num_microbatches)
+    parallel = parallelize(recipe, mesh, task, optimizer, step_key, like, parts)
     init = functools.partial(jax.jit(make_state, out_shardings=parallel.shardings), init_key)
     state = init()
     data = batches(
@@ -156,7 +153,7 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
     config = describe(recipe) | {"fingerprint": data_print}
     if is_first:
         metadata = run_metadata(name, command, config, recipe.steps) | {"data": dict(splits.info)}
-        (workdir / "run.json").write_text(json.dumps(metadata, indent=2))
+        write_atomically(workdir / "run.json", json.dumps(metadata, indent=2))
     warmup = warmup_steps(recipe)
     progress.say(
         f"{name}: {len(splits.train):,} examples to train on, {len(splits.test):,} held out; "
@@ -235,7 +232,7 @@ def evaluate(run: Run, state: TrainState) -> None:
     results = run_evaluators(run.task.evaluators, key, variables, run.splits, shard_batch)
     if not run.is_first:
         return
-    (run.workdir / "results.json").write_text(json.dumps(results.as_json(), indent=2))
+    write_atomically(run.workdir / "results.json", json.dumps(results.as_json(), indent=2))
     report = write_report(
         run.workdir / "report.html",
         title=f"{run.name} on {run.splits.name}",

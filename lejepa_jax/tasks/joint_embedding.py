@@ -157,10 +157,6 @@ def joint_embedding_task(
         metrics = {
             "prediction": objective.prediction,
             "sigreg": objective.sigreg,
-            # Of what is logged, the one number that ranks runs of several trade-offs.
-            **(
-                {"label_free_score": label_free_score(objective.total, trade_off)} if ranked else {}
-            ),
             # 1 where the cloud is round, 0 in a collapse, where the gradient of SIGReg vanishes.
             "embedding_std": feature_std(flat, axis_name=axis_name).min(),
         }

@@ -20,6 +20,8 @@ from lejepa_jax.training.sharding import make_mesh, parse_mesh
 
 # Longest message that processes send each other.
 _MESSAGE_BYTES = 1000
+# What may differ between the processes of a run.
+_LOCAL_FIELDS = ("process_id", "coordinator_bind_address", "data_dir")
 
 
 def cache_compiled_programs() -> None:
@@ -168,18 +170,20 @@ def agree_on_errors() -> Iterator[None]:
             raise UsageError(where + text)
 
 
-def check_same_configuration(config: dict[str, Any]) -> None:
-    """Require that all processes were given the same configuration.
+def check_same_configuration(config: dict[str, Any], *sizes: int) -> None:
+    """Require that all processes were given the same configuration and data of the same sizes.
 
     Args:
-        config: The configuration, without what differs from process to process.
+        config: The configuration.
+        sizes: Numbers of examples.
 
     Raises:
         UsageError: In every process, naming those that differ from the first.
     """
     if jax.process_count() == 1:
         return
-    text = json.dumps(config, sort_keys=True).encode()
+    shared = {name: value for name, value in config.items() if name not in _LOCAL_FIELDS}
+    text = json.dumps([shared, sizes], sort_keys=True).encode()
     digest = np.frombuffer(hashlib.sha256(text).digest(), np.uint8)
     rows = np.asarray(multihost_utils.process_allgather(digest))
     others = [str(number) for number, row in enumerate(rows) if (row != rows[0]).any()]

@@ -151,11 +151,6 @@ class RunSummary:
     results: dict[str, Any]
     metadata: dict[str, Any]
 
-    @property
-    def about(self) -> dict[str, Any]:
-        """The metadata, by the name it had before."""
-        return self.metadata
-
 
 def read_run(workdir: Path) -> RunSummary:
     """Read what a run has come to.

@@ -310,7 +310,7 @@ def test_runs_are_listed_and_shown(stopped_run, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert '"command": "python train.py' in shown
     assert '"machine"' in shown
-    assert read_run(tmp_path / "a").about["config"]["data"] == "digits"
+    assert read_run(tmp_path / "a").metadata["config"]["data"] == "digits"
     assert train.main(["show", str(tmp_path / "b")]) == 2
     assert train.main(["ls", str(tmp_path / "nowhere")]) == 2
 

@@ -245,7 +245,7 @@ def test_a_run_ends_with_results_a_table_and_a_report(tmp_path, capsys):
     assert results["diagnostics"]["sigreg_null"] == pytest.approx(1.0525, abs=1e-3)
     page = (tmp_path / "report.html").read_text()
     assert "<img" in page
-    assert "http" not in re.sub(r"data:image/[^\"]*|xmlns=\"[^\"]*\"", "", page)
+    assert "://" not in re.sub(r"data:image/[^\"]*|xmlns=\"[^\"]*\"", "", page)
     told = json.loads((tmp_path / "run.json").read_text())
     assert told["config"]["ema_decay"] == 0.9
     assert list((tmp_path / "tensorboard").glob("events.*"))
