@@ -5,7 +5,7 @@
     python -m benchmarks.accelerators v5e --steps digits imagenette-vit-s8:32:bfloat16
     python -m benchmarks.accelerators v5e --steps digits:2048 --mesh data=4,fsdp=4
 
-The compilers can be told of a device that is not there. Printed is what one reads off the programs
+The compilers work for a device that is not there. Printed is what one reads off the programs
 they write: kernels, temporaries, and the bytes that kernels read and write, for each function with
 its gradient; beside it the same function written plainly. The compiler for TPU also notes how long
 it believes every kernel to take: its estimate, not a measurement. `--steps` compiles whole training

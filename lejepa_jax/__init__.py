@@ -4,6 +4,8 @@ Encoders, data, views, evaluation, the report and training are in the sub-packag
 `augment`, `evaluation`, `report` and `training`: what is here needs JAX alone.
 """
 
+import warnings
+
 from lejepa_jax.diagnostics.covariance import (
     Covariance,
     FrequentDirections,
@@ -148,3 +150,15 @@ __all__ = [
     "watson",
     "whiten",
 ]
+
+_RENAMED = {"generalised_normal_target": "generalized_normal_target"}
+
+
+def __getattr__(name: str) -> object:
+    """Give what was renamed by its old name, with a warning."""
+    if name in _RENAMED:
+        new = _RENAMED[name]
+        message = f"lejepa_jax.{name} is now lejepa_jax.{new}"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return globals()[new]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
