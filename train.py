@@ -5,13 +5,14 @@ seed and the step, so that a run that was stopped goes on as if it had not been:
 resumes it.
 """
 
+import runpy
 import sys
+from pathlib import Path
 
-from lejepa_jax.training.huge_pages import restart_with_huge_pages
-
-# Before the imports that take seconds.
+# By its path: importing the package takes a second, which a new start would take twice.
 if __name__ == "__main__":
-    restart_with_huge_pages()
+    pages = Path(__file__).parent / "lejepa_jax" / "training" / "huge_pages.py"
+    runpy.run_path(str(pages))["restart_with_huge_pages"]()
 
 import contextlib
 import functools
@@ -22,7 +23,6 @@ import shlex
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
