@@ -62,11 +62,27 @@ def equal_spacing(t: jax.Array | np.ndarray) -> Grid | None:
     return Grid(float(t[0]), float(step), t.size)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def _sums(x: jax.Array, weights: jax.Array | None, grid: Grid, by_compiler: bool) -> Complex:
     gathers = by_compiler and jax.device_count() > 1
     forms = FORMS_OF_SHARDED if gathers else FORMS
     ways = {name: functools.partial(form.forward, grid=grid) for name, form in forms.items()}
     return lax.platform_dependent(x, weights, **ways)
+
+
+@_sums.defjvp
+def _sums_jvp(grid, by_compiler, primals, tangents):
+    """One frequency at a time: forward mode meets this in Hessians only, and saves memory there."""
+    x, weights = primals
+    change = tangents[0] if weights is None else tangents[0] * weights[..., None]
+
+    def one(t_m: jax.Array) -> Complex:
+        moved = t_m * change
+        return -(jnp.sin(t_m * x) * moved).sum(-2), (jnp.cos(t_m * x) * moved).sum(-2)
+
+    cos, sin = lax.map(one, jnp.asarray(grid.frequencies(), jnp.float32))
+    moved = jnp.moveaxis(cos, 0, -1), jnp.moveaxis(sin, 0, -1)
+    return _sums(x, weights, grid, by_compiler), moved
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

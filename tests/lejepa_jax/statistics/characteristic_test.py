@@ -189,6 +189,31 @@ def test_rows_of_any_length_have_the_sums_and_gradients_of_float64(
     np.testing.assert_allclose(x_bar, gradient, atol=2e-6 * np.abs(gradient).max() + 2e-6)
 
 
+@pytest.mark.parametrize("by_compiler", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_second_derivatives_pass_through_the_forms_of_every_platform(by_compiler, masked):
+    """Without a compiler that shards, as on one device, TPU has a form of its own."""
+    x, tangent = draw(20, 3), draw(20, 3, seed=1)
+    weights = (jnp.arange(20) % 3 > 0).astype(jnp.float32) if masked else None
+    grid = Grid(0.0, 0.3, 12)
+
+    def fast(x):
+        cos, sin = sums_on_grid(x, weights, grid, by_compiler)
+        return (jnp.square(cos) + cos * sin).sum()
+
+    def plain(x):
+        angle = x[..., None] * jnp.asarray(grid.frequencies(), jnp.float32)[None, None, :]
+        terms = jnp.cos(angle), jnp.sin(angle)
+        if weights is not None:
+            terms = [term * weights[:, None, None] for term in terms]
+        cos, sin = (term.sum(0) for term in terms)
+        return (jnp.square(cos) + cos * sin).sum()
+
+    _, found = jax.jit(lambda x: jax.jvp(jax.grad(fast), (x,), (tangent,)))(x)
+    _, expected = jax.jit(lambda x: jax.jvp(jax.grad(plain), (x,), (tangent,)))(x)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize(("platform", "reductions"), [("tpu", 1), ("cuda", 2), ("rocm", 2)])
 def test_accelerators_pass_over_the_samples_once_a_reduction_and_without_a_loop(
     platform, reductions
