@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lejepa_jax.data.batches import batches
+from lejepa_jax.data.batching import batches
 from lejepa_jax.data.inspection import fingerprint
 from lejepa_jax.data.records import TooManyBadRecords
 from lejepa_jax.data.splits import Splits

@@ -33,7 +33,7 @@ from lejepa_jax.augment import example_keys
 from lejepa_jax.data import Splits, batches
 from lejepa_jax.evaluation import linear_accuracy
 from lejepa_jax.evaluation.results import run_evaluators
-from lejepa_jax.training.network import Variables
+from lejepa_jax.training.networks import Variables
 from lejepa_jax.training.step import make_gradient, make_step
 from lejepa_jax.training.task import Task, TaskConfig
 from pointcloud_jax import (

@@ -29,12 +29,7 @@ LAYERS = (
 )
 # What does not hold yet, each with the reason. Nothing may join; what is mended should leave.
 AGAINST_THE_LAYERS: dict[tuple[str, str], str] = {}
-NAMED_LIKE_THEIR_FUNCTION = {
-    "lejepa_jax.data.batches": "the batches of a loader",
-    "lejepa_jax.training.network": "a network as pure functions",
-    "lejepa_jax.training.storage.attempt": "repeated reads and writes",
-    "pointcloud_jax.tasks.cloud_pretraining": "the task and the function that makes it",
-}
+NAMED_LIKE_THEIR_FUNCTION: dict[str, str] = {}
 WITHOUT_NAMES = {"lejepa_jax.training": "its modules are imported one by one"}
 
 FILES = sorted(

@@ -1,6 +1,6 @@
 """Data sets: sources with random access, readers by name, splits and batches."""
 
-from lejepa_jax.data.batches import batches, epoch_order, eval_batches
+from lejepa_jax.data.batching import batches, epoch_order, eval_batches
 from lejepa_jax.data.images.arrays import DecodedImages, from_arrays
 from lejepa_jax.data.images.encoded import EncodedImages
 from lejepa_jax.data.inspection import (

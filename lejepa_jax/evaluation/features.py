@@ -8,7 +8,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Int, Int64
 
-from lejepa_jax.data.batches import eval_batches
+from lejepa_jax.data.batching import eval_batches
 from lejepa_jax.data.source import Source
 
 #: Puts a NumPy batch, which every process holds, on the devices.

@@ -28,7 +28,7 @@ from lejepa_jax.report.examples import examples_of_classes
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.reductions import AxisName, global_mean
 from lejepa_jax.tasks.images import ImageConfig, patch_maps
-from lejepa_jax.training.network import Variables, network
+from lejepa_jax.training.networks import Variables, network
 from lejepa_jax.training.task import Batch, Task
 
 # Views of an example and its stochastic depth count up from 0; what a pair draws is apart.

@@ -16,7 +16,7 @@ from lejepa_jax.data.reading import DataOptions
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.features import ShardBatch, fetch
 from lejepa_jax.nn.encoder import HasPatches, encoder_by_name
-from lejepa_jax.training.network import Network, Variables
+from lejepa_jax.training.networks import Network, Variables
 from lejepa_jax.training.task import Batch
 
 

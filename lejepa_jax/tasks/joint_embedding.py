@@ -25,7 +25,7 @@ from lejepa_jax.statistics.names import null_mean, statistic_by_name
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.tasks.probing import probe_evaluator
-from lejepa_jax.training.network import Variables, network
+from lejepa_jax.training.networks import Variables, network
 from lejepa_jax.training.task import Batch, Task
 
 #: What an encoder takes: an array, examples first, or a pytree of them.

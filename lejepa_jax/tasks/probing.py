@@ -31,7 +31,7 @@ from lejepa_jax.report.examples import examples_of_classes
 from lejepa_jax.statistics.normality import Statistic
 from lejepa_jax.tasks.images import patch_maps
 from lejepa_jax.tasks.objective import ObjectiveConfig
-from lejepa_jax.training.network import Network, Variables
+from lejepa_jax.training.networks import Network, Variables
 from lejepa_jax.training.task import Batch
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from jaxtyping import PyTree
 
 from lejepa_jax.training.compatibility import saved_names
 from lejepa_jax.training.distributed import AgreeingBarrier, run_on_first
-from lejepa_jax.training.storage.attempt import Failure, attempt
+from lejepa_jax.training.storage.attempts import Failure, attempt
 from lejepa_jax.training.storage.damage import (
     Folders,
     set_aside_damaged,

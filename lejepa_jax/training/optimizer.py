@@ -46,7 +46,7 @@ def make_optimizer(recipe: Recipe, kinds: PyTree) -> optax.GradientTransformatio
 
     Args:
         recipe: The run.
-        kinds: What each parameter is, see `lejepa_jax.training.network.Network`.
+        kinds: What each parameter is, see `lejepa_jax.training.networks.Network`.
 
     Returns:
         The optimizer.

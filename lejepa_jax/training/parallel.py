@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import PRNGKeyArray
 
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.training.network import Variables
+from lejepa_jax.training.networks import Variables
 from lejepa_jax.training.recipe import Recipe
 from lejepa_jax.training.sharding import (
     AXES,

@@ -104,7 +104,7 @@ def parameter_shardings(params: PyTree, kinds: PyTree, mesh: jax.sharding.Mesh) 
 
     Args:
         params: Parameters or their shapes, as from `jax.eval_shape`.
-        kinds: What each is, see `lejepa_jax.training.network.Network`.
+        kinds: What each is, see `lejepa_jax.training.networks.Network`.
         mesh: The mesh; without an axis `fsdp` everything is on every device.
 
     Returns:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.training.microbatch import microbatched_value_and_grad
-from lejepa_jax.training.network import Variables, merge_states
+from lejepa_jax.training.networks import Variables, merge_states
 from lejepa_jax.training.optimizer import count_updates, learning_rates
 from lejepa_jax.training.recipe import Recipe
 from lejepa_jax.training.task import Batch, Task

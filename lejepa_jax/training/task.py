@@ -12,7 +12,7 @@ from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.results import Evaluator
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.training.network import Variables
+from lejepa_jax.training.networks import Variables
 
 #: Arrays of one batch by name, examples first.
 Batch = Mapping[str, Array]
@@ -33,7 +33,7 @@ class Task(NamedTuple):
         loss: Maps `(params, state, key, outputs, batch)` to `(loss, (changed_state, metrics))`. The
             loss and the metrics are those of the global batch, the same on every device, by
             collectives over the axis the task was built for.
-        kinds: What each parameter is, see `lejepa_jax.training.network.Network`.
+        kinds: What each parameter is, see `lejepa_jax.training.networks.Network`.
         metrics: How the metrics of `loss` are shown, by name; the loop adds its own.
         evaluators: What is measured at the end of a run, by name.
     """

@@ -1,7 +1,7 @@
 """Clouds by name: procedural solids, your own files, and those of the usual benchmarks.
 
 `load` turns a name into two `CloudSource`, one to train on and one held out, which `batches` and
-`eval_batches` of `lejepa_jax.data.batches` give out in batches. All clouds of a set hold the same
+`eval_batches` of `lejepa_jax.data.batching` give out in batches. All clouds of a set hold the same
 number of points; where fewer are known, `exists` says which. Nothing read here is executed: no
 pickles, no links out of a folder or an HDF5 file.
 """

@@ -1,7 +1,7 @@
 """Tasks on clouds that the loop can train, one file each."""
 
 from pointcloud_jax.tasks.cloud_classification import ClassificationConfig, classification_task
-from pointcloud_jax.tasks.cloud_pretraining import CloudPretrainingConfig, cloud_pretraining
+from pointcloud_jax.tasks.cloud_pretraining import CloudPretrainingConfig, cloud_pretraining_task
 from pointcloud_jax.tasks.cloud_segmentation import SegmentationConfig, segmentation_task
 from pointcloud_jax.tasks.scores import call_parts, confusion_matrix, part_iou
 from pointcloud_jax.tasks.supervised import SupervisedConfig, apply_protocol
@@ -14,7 +14,7 @@ __all__ = [
     "apply_protocol",
     "call_parts",
     "classification_task",
-    "cloud_pretraining",
+    "cloud_pretraining_task",
     "confusion_matrix",
     "part_iou",
     "segmentation_task",

@@ -88,9 +88,9 @@ class CloudPretrainingConfig(ObjectiveConfig):
     def build(
         self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
     ) -> Task:
-        """Make the task; see `cloud_pretraining`."""
+        """Make the task; see `cloud_pretraining_task`."""
         del splits
-        return cloud_pretraining(self, dtype=dtype, axis_name=axis_name)
+        return cloud_pretraining_task(self, dtype=dtype, axis_name=axis_name)
 
 
 class CloudEncoder(nnx.Module):
@@ -114,7 +114,7 @@ class CloudEncoder(nnx.Module):
         return self.encoder(views.points, normals=normals, mask=views.mask, train=train, keys=keys)
 
 
-def cloud_pretraining(
+def cloud_pretraining_task(
     config: CloudPretrainingConfig,
     *,
     dtype: DTypeLike = jnp.float32,
@@ -144,7 +144,7 @@ def cloud_pretraining(
         ...     encoder=partial(DGCNN, (4,), embedding=4, k=3), views=(PointViewSpec(2, 6),),
         ...     num_global=2, embedding_features=4, hidden_features=8, stored_points=8,
         ... )
-        >>> task = cloud_pretraining(config)
+        >>> task = cloud_pretraining_task(config)
         >>> batch = {"points": jnp.ones((3, 8, 3)), "index": jnp.arange(3)}
         >>> params, state = jax.eval_shape(task.init, jax.random.key(0))
         >>> jax.eval_shape(task.encode, params, state, jax.random.key(1), batch)[0].shape

@@ -18,7 +18,7 @@ from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.features import ShardBatch, map_examples
 from lejepa_jax.evaluation.results import Picture, Results, by_score
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.training.network import Variables, network_ensemble
+from lejepa_jax.training.networks import Variables, network_ensemble
 from lejepa_jax.training.task import Batch, Task
 from pointcloud_jax.augment.views import PointViews
 from pointcloud_jax.nn.heads import Segmenter

@@ -1,6 +1,6 @@
 """What supervised tasks on clouds share: views to train on, protocols of rotation, the loss.
 
-Several networks may be trained at once, see `lejepa_jax.training.network.network_ensemble`.
+Several networks may be trained at once, see `lejepa_jax.training.networks.network_ensemble`.
 """
 
 import dataclasses

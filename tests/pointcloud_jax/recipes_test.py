@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import train
-from lejepa_jax.training.network import merge_states
+from lejepa_jax.training.networks import merge_states
 from recipes import recipes
 
 RECIPES = {

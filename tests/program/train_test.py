@@ -22,7 +22,7 @@ import pytest
 
 import train
 from lejepa_jax.nn import ViT
-from lejepa_jax.training.network import Variables
+from lejepa_jax.training.networks import Variables
 from lejepa_jax.training.optimizer import learning_rates
 from lejepa_jax.training.recipe import describe
 from lejepa_jax.training.step import make_gradient, make_step

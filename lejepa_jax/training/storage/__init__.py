@@ -1,6 +1,6 @@
 """What checkpoints rest on: files, their checksums, damage, and whether arrays fit."""
 
-from lejepa_jax.training.storage.attempt import Failure, attempt
+from lejepa_jax.training.storage.attempts import Failure, attempt
 from lejepa_jax.training.storage.damage import (
     Folders,
     set_aside,

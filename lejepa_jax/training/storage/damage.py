@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from lejepa_jax.training.storage.attempt import Failure
+from lejepa_jax.training.storage.attempts import Failure
 from lejepa_jax.training.storage.files import checksums, describe_error, read_checksums
 
 # Codes of the system that say a part is missing; all others are no word about the content.

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from lejepa_jax.data.batches import batches, eval_batches
+from lejepa_jax.data.batching import batches, eval_batches
 from lejepa_jax.data.inspection import fingerprint, fingerprint_changes
 from pointcloud_jax.data import loading as data
 from pointcloud_jax.data import shapes

@@ -6,7 +6,7 @@ import jax
 import pytest
 from flax import nnx
 
-from lejepa_jax.training.network import network
+from lejepa_jax.training.networks import network
 from pointcloud_jax import nn
 
 # By name: what multiplies activations, and what is a bias, a gain, a position, or has no gradient.

@@ -10,7 +10,7 @@ import pytest
 
 from lejepa_jax.evaluation.results import run_evaluators
 from lejepa_jax.report.page import write_report
-from lejepa_jax.training.network import merge_states
+from lejepa_jax.training.networks import merge_states
 from pointcloud_jax.augment.views import PointViewSpec
 from pointcloud_jax.nn.dgcnn import VNDGCNN
 from pointcloud_jax.tasks.cloud_segmentation import SegmentationConfig
