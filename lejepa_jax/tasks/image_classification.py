@@ -212,7 +212,7 @@ def classification_task(
         /,
     ) -> Results:
         _, report_key = jax.random.split(key)
-        encoder = net.merge(*variables["encoder"]).encoder
+        encoder = net.shape.encoder
         # With no token beside the patches all weights are equal, and change nothing.
         choices = (False, True) if isinstance(encoder, WeighsTokens) and encoder.num_prefix else ()
         found = {}

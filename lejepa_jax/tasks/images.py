@@ -118,7 +118,7 @@ def patch_maps(
     Returns:
         Features (b, gh, gw, d) on the host, or None.
     """
-    if not isinstance(net.merge(*variables).encoder, HasPatches):
+    if not isinstance(net.shape.encoder, HasPatches):
         return None
 
     @jax.jit

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.diagnostics.spectrum import feature_std, label_free_score
+from lejepa_jax.nn.encoder import HasLayers
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.objectives.directions import directions_by_name
 from lejepa_jax.objectives.lejepa import lejepa_loss
@@ -24,7 +25,7 @@ from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.names import null_mean, statistic_by_name
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.tasks.objective import ObjectiveConfig
-from lejepa_jax.tasks.probing import probe_evaluator
+from lejepa_jax.tasks.probing import lidar_evaluator, probe_evaluator
 from lejepa_jax.training.networks import Variables, network
 from lejepa_jax.training.task import Batch, Task
 
@@ -113,6 +114,11 @@ def joint_embedding_task(
 
     net = network(make)
     trade_off = config.trade_off
+    if config.probe_layers > 1 and not isinstance(net.shape.encoder, HasLayers):
+        raise ValueError(
+            "probe_layers must be 1 with an encoder whose layers cannot be read, "
+            f"got {config.probe_layers}"
+        )
 
     def encode(params: Any, state: Any, key: PRNGKeyArray, batch: Batch):
         model = net.merge(params, state)
@@ -168,11 +174,27 @@ def joint_embedding_task(
     def embed(variables: Variables, inputs: Inputs) -> tuple[Array, Array]:
         model = net.merge(*variables)
         features = model.encoder(inputs)
-        return features, model.projector(features)
+        embeddings = model.projector(features)
+        if config.probe_layers > 1:
+            features = model.encoder.intermediate(inputs, num_layers=config.probe_layers)
+        return features, embeddings
+
+    def embed_views(variables: Variables, batch: Batch) -> Array:
+        model, keys = net.merge(*variables), example_keys(jax.random.key(0), batch["index"])
+        views = []
+        for group in modality.views(keys, batch):
+            count, size = jax.tree.leaves(group)[0].shape[:2]
+            inputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), group)
+            features = model.projector(model.encoder(inputs))
+            views.append(jnp.swapaxes(features.reshape(count, size, -1), 0, 1))
+        return jnp.concatenate(views, axis=1)
 
     null = null_mean(statistic)
     probes = probe_evaluator(config, modality, embed, net, statistic=statistic, null_mean=null)
-    return Task(net.init, encode, loss, net.kinds, embedding_metrics(null), {"probes": probes})
+    evaluators = {"probes": probes}
+    if config.lidar_examples:
+        evaluators["lidar"] = lidar_evaluator(config, embed_views)
+    return Task(net.init, encode, loss, net.kinds, embedding_metrics(null), evaluators)
 
 
 def embedding_metrics(null_mean: float | None) -> dict[str, Metric]:

@@ -32,13 +32,17 @@ class ObjectiveConfig:
         knn_k: Neighbors that vote in the k-NN probe.
         max_probe_examples: Training examples that probes are fitted to, of every class its share;
             None for all.
+        probe_layers: Last layers whose features the probes read side by side, of an encoder that
+            can (`HasLayers`); the published linear probe of a ViT reads two.
+        lidar_examples: Held-out examples of which LiDAR is computed, from views as in training;
+            0 for none.
 
     Raises:
         ValueError: For a value out of range, or an unknown name.
     """
 
     evaluation_only: ClassVar[frozenset[str]] = frozenset(
-        {"eval_batch_size", "knn_k", "max_probe_examples"}
+        {"eval_batch_size", "knn_k", "max_probe_examples", "probe_layers", "lidar_examples"}
     )
 
     num_global: int
@@ -55,18 +59,21 @@ class ObjectiveConfig:
     eval_batch_size: int = 500
     knn_k: int = 20
     max_probe_examples: int | None = 50_000
+    probe_layers: int = 1
+    lidar_examples: int = 0
 
     def __post_init__(self):
         check_choice("target", self.target, ("global", "all", "pairwise"))
         check_trade_off(self.trade_off, self.weighting)
         for name in ("num_global", "embedding_features", "hidden_features", "num_slices"):
             check_positive(name, getattr(self, name))
-        for name in ("eval_batch_size", "knn_k"):
+        for name in ("eval_batch_size", "knn_k", "probe_layers"):
             check_positive(name, getattr(self, name))
         if self.max_probe_examples is not None:
             check_positive("max_probe_examples", self.max_probe_examples)
-        if self.projector_layers < 0:
-            raise ValueError(f"projector_layers must not be negative, got {self.projector_layers}")
+        for name in ("projector_layers", "lidar_examples"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         # Unknown names are refused now, before anything is loaded.
         statistic_by_name(self.statistic)
         directions_by_name(self.directions)

@@ -17,6 +17,7 @@ from lejepa_jax.diagnostics.spectrum import (
     effective_rank,
     feature_std,
     isotropy,
+    lidar,
     rankme,
 )
 from lejepa_jax.evaluation.errors import confusion_matrix
@@ -203,6 +204,47 @@ def embedding_sample(
         statistic=statistic,
         null_mean=null_mean,
     )
+
+
+def lidar_evaluator(
+    config: ObjectiveConfig, embed_views: Callable[[Variables, Batch], Array]
+) -> Evaluator:
+    """Make the evaluator of LiDAR: what tells held-out examples apart, beyond what views differ by.
+
+    Args:
+        config: Of how many examples.
+        embed_views: Maps variables and a batch to embeddings of views, axes (example, view) first.
+
+    Returns:
+        The evaluator.
+
+    References:
+        V. Thilak et al., "LiDAR: Sensing Linear Probing Performance in Joint Embedding SSL
+        Architectures", arXiv 2312.04000, 2023.
+    """
+    embed = jax.jit(embed_views)
+
+    def evaluate(
+        key: PRNGKeyArray,
+        variables: Mapping[str, Variables],
+        splits: Splits,
+        shard_batch: ShardBatch,
+        /,
+    ) -> Results:
+        del key
+        source, size = splits.test, config.eval_batch_size
+        if config.lidar_examples < len(source):
+            few = stratified_subset(source.labels, len(source), config.lidar_examples)
+            source = source.subset(few)
+        found = {}
+        for name, own in variables.items():
+            mapped = map_examples(
+                lambda batch, own=own: embed(own, batch), source, shard_batch, batch_size=size
+            )
+            found[name] = {"lidar": float(lidar(jnp.swapaxes(jnp.asarray(mapped.outputs), 0, 1)))}
+        return Results(diagnostics=found)
+
+    return evaluate
 
 
 def errors_by_class(true: np.ndarray, predicted: np.ndarray, splits: Splits) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Network(NamedTuple):
         merge: Makes the module from `(params, state)`.
         state_of: Gives the state of a module after a forward pass; with `part`, the name of an
             attribute, that of this part alone; with `but`, that of all others.
+        shape: The module with shapes in place of arrays, to ask what it can do.
         kinds: What each parameter is, a pytree like the parameters: `weight` for what multiplies
             activations (it decays, and is sharded if it is large), `other` for biases, gains,
             positions and tokens.
@@ -46,6 +47,7 @@ class Network(NamedTuple):
     init: Callable[[PRNGKeyArray], Variables]
     merge: Callable[[Any, Any], Any]
     state_of: Callable[..., dict[str, Any]]
+    shape: Any
     kinds: PyTree
 
 
@@ -86,7 +88,7 @@ def network(make: Callable[[PRNGKeyArray], Any]) -> Network:
     kinds = jax.tree_util.tree_map_with_path(
         lambda path, _: "weight" if _keys(path) in weights else "other", nnx.to_pure_dict(shapes)
     )
-    return Network(init, merge, state_of, kinds)
+    return Network(init, merge, state_of, abstract, kinds)
 
 
 def network_ensemble(makes: Mapping[str, Callable[[PRNGKeyArray], Any]]) -> Network:
@@ -122,7 +124,9 @@ def network_ensemble(makes: Mapping[str, Callable[[PRNGKeyArray], Any]]) -> Netw
     ) -> dict[str, Any]:
         return {name: net.state_of(modules[name], part, but=but) for name, net in nets.items()}
 
-    return Network(init, merge, state_of, {name: net.kinds for name, net in nets.items()})
+    shapes = {name: net.shape for name, net in nets.items()}
+    kinds = {name: net.kinds for name, net in nets.items()}
+    return Network(init, merge, state_of, shapes, kinds)
 
 
 def _keys(path: tuple[Any, ...]) -> tuple[Any, ...]:

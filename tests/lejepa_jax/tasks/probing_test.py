@@ -1,0 +1,96 @@
+"""What the evaluator of LeJEPA reads: last layers, LiDAR, errors by class, the training part."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lejepa_jax.augment.presets import digits_view
+from lejepa_jax.data.images.arrays import from_arrays
+from lejepa_jax.data.splits import Splits
+from lejepa_jax.evaluation.results import run_evaluators
+from lejepa_jax.nn.residual_network import ResNet
+from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.tasks.image_pretraining import PretrainingConfig
+
+CONFIG = PretrainingConfig(
+    image_size=8,
+    encoder=functools.partial(ViT, width=8, depth=2, num_heads=2, patch_size=4, image_size=8),
+    views=(digits_view(2, 8),),
+    num_global=2,
+    embedding_features=4,
+    hidden_features=8,
+    projector_layers=2,
+    num_slices=8,
+    eval_size=8,
+    eval_batch_size=16,
+    knn_k=3,
+    probe_layers=2,
+    lidar_examples=12,
+)
+
+
+@pytest.fixture(scope="module")
+def splits():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    images = rng.integers(0, 100, (60, 8, 8, 1)) + 150 * labels[:, None, None, None]
+    images = images.astype(np.uint8)
+    train, test = from_arrays(images[:40], labels[:40]), from_arrays(images[40:], labels[40:])
+    return Splits("tiny", train, test, ("dark", "bright"), {})
+
+
+@pytest.fixture(scope="module")
+def evaluated(splits):
+    task = CONFIG.build(splits)
+    variables = jax.jit(task.init)(jax.random.key(0))
+    both, place = {"encoder": variables}, lambda batch: jax.tree.map(jnp.asarray, dict(batch))
+    return task, run_evaluators(task.evaluators, jax.random.key(1), both, splits, place)
+
+
+def test_bright_and_dark_are_told_apart_and_the_errors_of_each_class_are_kept(evaluated):
+    _, found = evaluated
+    assert found.scores["linear"]["encoder"] == 1
+    assert found.details["confusion"]["encoder"] == [[10, 0], [0, 10]]
+    assert found.details["class_names"] == ["dark", "bright"]
+
+
+def test_features_of_the_last_two_layers_are_probed_side_by_side(evaluated, splits):
+    _, found = evaluated
+    # An effective rank is at most the number of features: one layer has 8, and these are 16.
+    assert found.diagnostics["encoder"]["features_rankme"] > 1
+    resnet = functools.partial(ResNet, stage_sizes=(1,), width=4, stem="small")
+    config = dataclasses.replace(CONFIG, encoder=resnet)
+    with pytest.raises(ValueError, match="probe_layers must be 1 with an encoder whose layers"):
+        config.build(splits)
+
+
+def test_lidar_is_computed_if_asked_for_and_between_one_and_the_width(evaluated, splits):
+    task, found = evaluated
+    assert set(task.evaluators) == {"probes", "lidar"}
+    assert 1 <= found.diagnostics["encoder"]["lidar"] <= CONFIG.embedding_features
+    without = dataclasses.replace(CONFIG, lidar_examples=0).build(splits)
+    assert set(without.evaluators) == {"probes"}
+
+
+def test_the_encoder_is_measured_on_as_many_training_examples_as_are_held_out(evaluated):
+    _, found = evaluated
+    fitted, held_out = (found.diagnostics[name] for name in ("encoder, training data", "encoder"))
+    assert fitted["examples"] == held_out["examples"] == 20
+    assert fitted["sigreg"] != held_out["sigreg"]
+
+
+def test_a_metric_says_when_embeddings_collapse_and_what_round_is(splits):
+    metrics = CONFIG.build(splits).metrics
+    assert metrics["embedding_std"].warn_below == 0.1
+    assert metrics["sigreg"].reference == pytest.approx(1.0525, abs=1e-3)
+    key, zeros = jax.random.key(0), jnp.zeros((16, 2, 8))
+    task = CONFIG.build(splits)
+    params, state = jax.jit(task.init)(key)
+    params = jax.tree.map(jnp.zeros_like, params)
+    _, (_, logged) = jax.jit(task.loss)(params, state, key, zeros, {})
+    assert float(logged["embedding_std"]) == 0
+    assert set(logged) == set(metrics)
