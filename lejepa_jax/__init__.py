@@ -155,7 +155,11 @@ _RENAMED = {"generalised_normal_target": "generalized_normal_target"}
 
 
 def __getattr__(name: str) -> object:
-    """Give what was renamed by its old name, with a warning."""
+    """Give the version, and what was renamed by its old name, with a warning."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lejepa-jax")
     if name in _RENAMED:
         new = _RENAMED[name]
         message = f"lejepa_jax.{name} is now lejepa_jax.{new}"

@@ -10,6 +10,8 @@ from jax._src import distributed as jax_distributed
 from jax.experimental import multihost_utils
 
 _MESSAGE_BYTES = 2048
+# Longest time that a process waits for the others to compile.
+_COMPILE_TIMEOUT_MS = 2 * 3600 * 1000
 
 
 def run_on_first(action: Callable[[], object]) -> None:
@@ -44,6 +46,32 @@ def run_on_first(action: Callable[[], object]) -> None:
         raise raised
     if text := text.rstrip(b"\0").decode(errors="replace"):
         raise ValueError(text)
+
+
+def compile_together(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Let no process run a step before all of them have compiled it.
+
+    The first collective of a process that compiles faster would give up on the others after 30 s.
+
+    Args:
+        step: A compiled function, made by `jax.jit`.
+
+    Returns:
+        The same with one process; else a function that compiles, waits, and runs.
+    """
+    if jax.process_count() == 1:
+        return step
+    compiled = None
+
+    def call(*args: Any) -> Any:
+        nonlocal compiled
+        if compiled is None:
+            compiled = step.lower(*args).compile()
+            client: Any = jax_distributed.global_state.client
+            client.wait_at_barrier("lejepa_jax/step is compiled", _COMPILE_TIMEOUT_MS)
+        return compiled(*args)
+
+    return call
 
 
 class AgreeingBarrier:

@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import PRNGKeyArray
 
 from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.training.distributed import compile_together
 from lejepa_jax.training.networks import Variables
 from lejepa_jax.training.recipe import Recipe
 from lejepa_jax.training.sharding import (
@@ -130,7 +131,7 @@ def parallelize(
         out_shardings=(where, everywhere),
         donate_argnums=0,
     )
-    return ParallelStep(step, shard_batch, shard_eval_batch, where)
+    return ParallelStep(compile_together(step), shard_batch, shard_eval_batch, where)
 
 
 def _pmap(

@@ -1,5 +1,7 @@
 """Names of the top level that changed are still found, with a warning."""
 
+import importlib.metadata
+
 import pytest
 
 import lejepa_jax
@@ -15,3 +17,7 @@ def test_other_names_are_not_there():
     assert "generalised_normal_target" in lejepa_jax._RENAMED
     with pytest.raises(AttributeError, match="has no attribute 'sigregs'"):
         lejepa_jax.sigregs  # noqa: B018
+
+
+def test_the_version_is_that_of_the_package():
+    assert lejepa_jax.__version__ == importlib.metadata.version("lejepa-jax")

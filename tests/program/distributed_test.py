@@ -20,8 +20,11 @@ from tests.program import tiny_run
 from tests.program.helpers import launch, losses, rows, run, wait_for_steps
 
 
-def start_all(workdir, count, *flags, recipe="digits", own=None):
-    """Start the processes of one run, two devices each; `own` are flags of single processes."""
+def start_all(workdir, count, *flags, recipe="digits", own=None, programs=None):
+    """Start the processes of one run, two devices each.
+
+    Single processes may have flags of their `own`, or be other `programs`.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -29,7 +32,8 @@ def start_all(workdir, count, *flags, recipe="digits", own=None):
     common += ["--coordinator", f"localhost:{port}", "--num-processes", str(count), *flags]
     return [
         launch(
-            *("-m", "tests.program.tiny_run", recipe, *common, "--process-id", str(number)),
+            *(programs or {}).get(number, ("-m", "tests.program.tiny_run")),
+            *(recipe, *common, "--process-id", str(number)),
             *(own or {}).get(number, ()),
         )
         for number in range(count)
@@ -163,6 +167,22 @@ def test_what_is_wrong_in_one_process_is_said_in_one_line_by_all(own, flags, mes
     for output in outputs:
         assert message in output, outputs
         assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_a_process_may_compile_a_minute_longer_than_the_other(reference_curve, tmp_path):
+    slow = (
+        "import jax, runpy, time\n"
+        "compile_, sleeps = jax.stages.Lowered.compile, iter([40])\n"
+        "def late(*args, **options):\n"
+        "    time.sleep(next(sleeps, 0))\n"
+        "    return compile_(*args, **options)\n"
+        "jax.stages.Lowered.compile = late\n"
+        "runpy.run_module('tests.program.tiny_run', run_name='__main__')"
+    )
+    codes, outputs = finish(start_all(tmp_path, 2, programs={1: ("-c", slow)}))
+    assert codes == [0, 0], outputs
+    assert_same_curve(tmp_path, reference_curve)
 
 
 @pytest.mark.slow

@@ -177,15 +177,27 @@ def test_a_workdir_that_may_not_be_written_gets_one_line(capsys):
 
 @pytest.mark.slow
 def test_a_second_signal_ends_the_process_at_once(tmp_path):
-    process = start(tmp_path)
+    """The step after the first signal takes a minute here; nobody who asks twice waits for it."""
+    slow = (
+        "import runpy, time, train\n"
+        "asked = train.Stop.asked\n"
+        "def late(stop, step):\n"
+        "    if stop.signal is not None: time.sleep(60)\n"
+        "    return asked(stop, step)\n"
+        "train.Stop.asked = late\n"
+        "runpy.run_module('tests.program.tiny_run', run_name='__main__')"
+    )
+    process = launch("-c", slow, "--workdir", str(tmp_path), "--steps", "20000")
     wait_for_steps(tmp_path, 5, process)
     process.send_signal(signal.SIGTERM)
-    with contextlib.suppress(ProcessLookupError):
-        while process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            time.sleep(0.005)
-    process.communicate(timeout=10)
-    assert process.returncode in (0, -signal.SIGTERM)  # 0 if it had saved before the second came
+    time.sleep(2)
+    assert process.poll() is None  # it is in that step
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGTERM
+    assert time.monotonic() - began < 10
+    assert "stopping after this step" in output
 
 
 @pytest.mark.slow

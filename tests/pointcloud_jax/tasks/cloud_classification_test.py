@@ -151,7 +151,8 @@ def test_an_invariant_network_scores_alike_under_every_protocol(
     change = results["diagnostics"]
     assert {"z/I", "z/z", "z/SO(3)", "z/SO(3)_std"} <= set(results)
     for protocol in ("z/z", "z/SO(3)"):
-        assert results[protocol]["vectors"] == results["z/I"]["vectors"] > 0.8
+        # Alike, however well it has learned: that is another test.
+        assert results[protocol]["vectors"] == results["z/I"]["vectors"]
         assert change["vectors"][f"change, {protocol}"] < 1e-4
         assert change["plain"][f"change, {protocol}"] > 1e-2
     assert results["z/SO(3)_std"]["vectors"] == 0
