@@ -3,7 +3,8 @@
 from lejepa_jax.tasks.image_classification import ClassificationConfig, classification_task
 from lejepa_jax.tasks.image_pretraining import PretrainingConfig, lejepa_pretraining
 from lejepa_jax.tasks.images import ImageConfig
-from lejepa_jax.tasks.joint_embedding import JointEmbedding, Modality, joint_embedding_task
+from lejepa_jax.tasks.joint_embedding import JointEmbedding, joint_embedding_task
+from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
 
 __all__ = [

@@ -13,7 +13,8 @@ from lejepa_jax.augment.views import eval_view, make_views
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.tasks.images import ImageConfig
-from lejepa_jax.tasks.joint_embedding import Modality, joint_embedding_task
+from lejepa_jax.tasks.joint_embedding import joint_embedding_task
+from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.training.task import Batch, Task
 

@@ -4,16 +4,15 @@ Images, point clouds or anything else: a `Modality` says how views are made and 
 compare with. `lejepa_jax.tasks.image_pretraining` has the one of images.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, PRNGKeyArray
 
 from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.diagnostics.spectrum import feature_std, label_free_score
@@ -24,36 +23,14 @@ from lejepa_jax.objectives.lejepa import lejepa_loss
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.names import null_mean, statistic_by_name
 from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.tasks.modality import Inputs, Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.tasks.probing import lidar_evaluator, probe_evaluator
 from lejepa_jax.training.networks import Variables, network
 from lejepa_jax.training.task import Batch, Task
 
-#: What an encoder takes: an array, examples first, or a pytree of them.
-Inputs = Any
-
 # Below this standard deviation in some direction, after warm-up, embeddings have collapsed.
 _COLLAPSED = 0.1
-
-
-class Modality(NamedTuple):
-    """What the objective has to know of a kind of data.
-
-    Attributes:
-        views: Maps a key for each example and a batch to groups of views of one shape each, axes
-            (view, example) first, the global views in front.
-        eval_inputs: What the encoder gets of a batch in evaluation, by condition. Probes are fitted
-            under the first and scored under each.
-        raw: One row of raw data an example: what the probes of an encoder have to beat.
-        raw_name: What those rows are called in the results.
-        pictures: Pictures of the examples of a source at some indices, for the report.
-    """
-
-    views: Callable[[Array, Batch], tuple[Inputs, ...]]
-    eval_inputs: Mapping[str, Callable[[Batch], Inputs]]
-    raw: Callable[[Batch], Float[Array, "b d"]]
-    raw_name: str
-    pictures: Callable[[Any, np.ndarray], UInt8[np.ndarray, "n h w c"]]
 
 
 class JointEmbedding(nnx.Module):

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,12 +31,10 @@ from lejepa_jax.report.embedding import embedding_pictures
 from lejepa_jax.report.examples import examples_of_classes
 from lejepa_jax.statistics.normality import Statistic
 from lejepa_jax.tasks.images import patch_maps
+from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.training.networks import Network, Variables
 from lejepa_jax.training.task import Batch
-
-if TYPE_CHECKING:
-    from lejepa_jax.tasks.joint_embedding import Modality
 
 # The report shows a sample of the held-out examples, and patches of a few.
 _MAX_SHOWN, _MAX_PATCHED = 2000, 8
@@ -56,7 +54,7 @@ class Embedded(NamedTuple):
 
 def probe_evaluator(
     config: ObjectiveConfig,
-    modality: "Modality",
+    modality: Modality,
     embed: Callable[[Variables, Any], tuple[Array, Array]],
     net: Network,
     *,
@@ -163,7 +161,7 @@ def embedding_sample(
     key: PRNGKeyArray,
     test: Mapping[str, Embedded],
     splits: Splits,
-    modality: "Modality",
+    modality: Modality,
     patches: Callable[[Any, ShardBatch], np.ndarray | None],
     shard_batch: ShardBatch,
     *,
