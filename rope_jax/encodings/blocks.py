@@ -2,8 +2,10 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
 from rope_jax.checks import check_channels, wider_dtype
@@ -45,13 +47,27 @@ def rotate_blocks(
     rotated = size * num
     check_channels(rotated, x)
     dtype = wider_dtype(x, matrix)
+    matrix = _as_heads_are(matrix.astype(dtype), x)
     blocks = split_blocks(x[..., :rotated].astype(dtype), size, layout)
     # A contraction, although each matrix meets one vector an image: its two derivatives are
     # contractions again. Those of a sum over products are sums over arrays of the size of both.
-    out = jnp.einsum(
-        "...ijf,...jf->...if", matrix.astype(dtype), blocks, precision=lax.Precision.HIGHEST
-    )
+    out = jnp.einsum("...ijf,...jf->...if", matrix, blocks, precision=lax.Precision.HIGHEST)
     out = merge_blocks(out, layout).astype(x.dtype)
     if rotated == x.shape[-1]:
         return out
     return jnp.concatenate([out, x[..., rotated:]], axis=-1)
+
+
+def _as_heads_are(
+    matrix: Float[Array, "*t n g s s f"], x: Float[Array, "*b n h d"]
+) -> Float[Array, "*t n g s s f"]:
+    """On a mesh with explicit axes, shard the matrices of heads as the heads: JAX 0.12 asks for it.
+
+    Elsewhere the types of arrays name no axes, and nothing happens.
+    """
+    heads, where = jax.typeof(x).sharding.spec[x.ndim - 2], jax.typeof(matrix).sharding
+    axis = matrix.ndim - 4
+    if matrix.shape[axis] == 1 or where.spec[axis] == heads:
+        return matrix
+    spec = [heads if i == axis else name for i, name in enumerate(where.spec)]
+    return jax.sharding.reshard(matrix, jax.sharding.NamedSharding(where.mesh, P(*spec)))
