@@ -105,7 +105,7 @@ def numbered_classes(labels: Int[np.ndarray, " n"]) -> list[str]:
         One name a class, up to the largest label.
 
     Raises:
-        ValueError: If the largest label is no number of a class.
+        ValueError: If the largest label is not the number of a class.
 
     Examples:
         >>> numbered_classes(np.array([0, 2]))

@@ -23,10 +23,10 @@ from lejepa_jax.objectives.lejepa import lejepa_loss
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.names import null_mean, statistic_by_name
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.tasks.modality import Inputs, Modality
+from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.tasks.probing import lidar_evaluator, probe_evaluator
-from lejepa_jax.training.networks import Variables, network
+from lejepa_jax.training.networks import network
 from lejepa_jax.training.task import Batch, Task
 
 # Below this standard deviation in some direction, after warm-up, embeddings have collapsed.
@@ -148,29 +148,11 @@ def joint_embedding_task(
             metrics["label_free_score"] = jnp.asarray(label_free_score(objective.total, trade_off))
         return objective.total, (net.state_of(model, "projector"), metrics)
 
-    def embed(variables: Variables, inputs: Inputs) -> tuple[Array, Array]:
-        model = net.merge(*variables)
-        features = model.encoder(inputs)
-        embeddings = model.projector(features)
-        if config.probe_layers > 1:
-            features = model.encoder.intermediate(inputs, num_layers=config.probe_layers)
-        return features, embeddings
-
-    def embed_views(variables: Variables, batch: Batch) -> Array:
-        model, keys = net.merge(*variables), example_keys(jax.random.key(0), batch["index"])
-        views = []
-        for group in modality.views(keys, batch):
-            count, size = jax.tree.leaves(group)[0].shape[:2]
-            inputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), group)
-            features = model.projector(model.encoder(inputs))
-            views.append(jnp.swapaxes(features.reshape(count, size, -1), 0, 1))
-        return jnp.concatenate(views, axis=1)
-
     null = null_mean(statistic)
-    probes = probe_evaluator(config, modality, embed, net, statistic=statistic, null_mean=null)
+    probes = probe_evaluator(config, modality, net, statistic=statistic, null_mean=null)
     evaluators = {"probes": probes}
     if config.lidar_examples:
-        evaluators["lidar"] = lidar_evaluator(config, embed_views)
+        evaluators["lidar"] = lidar_evaluator(config, modality, net)
     return Task(net.init, encode, loss, net.kinds, embedding_metrics(null), evaluators)
 
 

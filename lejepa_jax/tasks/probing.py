@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.data.source import Source
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.diagnostics.spectrum import (
@@ -31,7 +32,7 @@ from lejepa_jax.report.embedding import embedding_pictures
 from lejepa_jax.report.examples import examples_of_classes
 from lejepa_jax.statistics.normality import Statistic
 from lejepa_jax.tasks.images import patch_maps
-from lejepa_jax.tasks.modality import Modality
+from lejepa_jax.tasks.modality import Inputs, Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.training.networks import Network, Variables
 from lejepa_jax.training.task import Batch
@@ -55,7 +56,6 @@ class Embedded(NamedTuple):
 def probe_evaluator(
     config: ObjectiveConfig,
     modality: Modality,
-    embed: Callable[[Variables, Any], tuple[Array, Array]],
     net: Network,
     *,
     statistic: Statistic,
@@ -69,14 +69,22 @@ def probe_evaluator(
     Args:
         config: Sizes of the evaluation.
         modality: What kind of data.
-        embed: Maps variables and the inputs of the encoder to features and embeddings.
-        net: The network whose `encoder` may have patch features, which the report shows.
+        net: The network, an `encoder` and a `projector`.
         statistic: Statistic of SIGReg.
         null_mean: Its mean on exact normal samples, if it is known.
 
     Returns:
         The evaluator.
     """
+
+    def embed(variables: Variables, inputs: Inputs) -> tuple[Array, Array]:
+        model = net.merge(*variables)
+        features = model.encoder(inputs)
+        embeddings = model.projector(features)
+        if config.probe_layers > 1:
+            features = model.encoder.intermediate(inputs, num_layers=config.probe_layers)
+        return features, embeddings
+
     raw = jax.jit(modality.raw)
     passes = {
         condition: jax.jit(lambda variables, batch, view=view: embed(variables, view(batch)))
@@ -204,14 +212,13 @@ def embedding_sample(
     )
 
 
-def lidar_evaluator(
-    config: ObjectiveConfig, embed_views: Callable[[Variables, Batch], Array]
-) -> Evaluator:
+def lidar_evaluator(config: ObjectiveConfig, modality: Modality, net: Network) -> Evaluator:
     """Make the evaluator of LiDAR: what tells held-out examples apart, beyond what views differ by.
 
     Args:
         config: Of how many examples.
-        embed_views: Maps variables and a batch to embeddings of views, axes (example, view) first.
+        modality: Makes the views, the same at every call.
+        net: The network, an `encoder` and a `projector`.
 
     Returns:
         The evaluator.
@@ -220,7 +227,18 @@ def lidar_evaluator(
         V. Thilak et al., "LiDAR: Sensing Linear Probing Performance in Joint Embedding SSL
         Architectures", arXiv 2312.04000, 2023.
     """
-    embed = jax.jit(embed_views)
+
+    @jax.jit
+    def embed(variables: Variables, batch: Batch) -> Array:
+        """Embeddings of views, axes (example, view) first."""
+        model, keys = net.merge(*variables), example_keys(jax.random.key(0), batch["index"])
+        views = []
+        for group in modality.views(keys, batch):
+            count, size = jax.tree.leaves(group)[0].shape[:2]
+            inputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), group)
+            found = model.projector(model.encoder(inputs))
+            views.append(jnp.swapaxes(found.reshape(count, size, -1), 0, 1))
+        return jnp.concatenate(views, axis=1)
 
     def evaluate(
         key: PRNGKeyArray,
