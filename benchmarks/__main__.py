@@ -28,7 +28,7 @@ def main() -> int:
         runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
         return 0
     # Each in a process of its own: what one has compiled and allocated does not slow the next. With
-    # memory in huge pages, as in train.py, which the C library must be told before.
+    # memory in huge pages, as in train.py, which the C library must know before it begins.
     environment = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} | os.environ
     commands = [[sys.executable, "-m", f"benchmarks.{name}"] for name in SPEED]
     return max(subprocess.call(command, env=environment) for command in commands)

@@ -17,7 +17,7 @@ from lejepa_jax.statistics.characteristic.accelerator import (
 )
 from lejepa_jax.statistics.characteristic.cpu import block_sums, folded_vjp
 from lejepa_jax.statistics.characteristic.horner import Grid, vjp_horner
-from lejepa_jax.statistics.characteristic.sincos import Complex, library, polynomials
+from lejepa_jax.statistics.characteristic.sincos import Complex, native, polynomials
 
 
 class Form(NamedTuple):
@@ -39,7 +39,7 @@ FORMS = {
     # A reduction of many operands is one pass, and multiplying is cheaper than a cosine.
     "tpu": Form(power_sums, separate_vjp),
     # Cosine and sine are cheap on a GPU, and a reduction of many operands would be stored.
-    "default": Form(functools.partial(direct_sums, unit_complex=library), vjp_horner),
+    "default": Form(functools.partial(direct_sums, unit_complex=native), vjp_horner),
 }
 #: The forms where the compiler alone may shard the samples.
 FORMS_OF_SHARDED = FORMS | {

@@ -56,17 +56,17 @@ def near_or_far(function: Callable[[UnitComplex, jax.Array], T], x: jax.Array, s
 
     def cpu(x: jax.Array) -> T:
         near = jnp.abs(x).max() * np.float32(scale) < POLYNOMIALS.max_angle
-        return lax.cond(near, lambda x: function(polynomials, x), lambda x: function(library, x), x)
+        return lax.cond(near, lambda x: function(polynomials, x), lambda x: function(native, x), x)
 
     return lax.platform_dependent(
         x,
         cpu=cpu,
         tpu=lambda x: function(polynomials, x),
-        default=lambda x: function(library, x),
+        default=lambda x: function(native, x),
     )
 
 
-def library(angle: jax.Array) -> Complex:
+def native(angle: jax.Array) -> Complex:
     """Cosine and sine as the compiler has them."""
     return jnp.cos(angle), jnp.sin(angle)
 

@@ -150,7 +150,7 @@ def test_cosine_and_sine_of_near_and_far_angles_are_those_of_float64(largest):
     [
         cpu.block_sums,
         accelerator.power_sums,
-        functools.partial(accelerator.direct_sums, unit_complex=sincos.library),
+        functools.partial(accelerator.direct_sums, unit_complex=sincos.native),
         functools.partial(accelerator.direct_sums, unit_complex=sincos.polynomials),
     ],
     ids=["cpu", "tpu", "gpu", "several tpus, sharded by the compiler"],
