@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lejepa_jax.commands.table import COMMANDS, Program, list_commands, run_command
 from lejepa_jax.data.batching import batches
 from lejepa_jax.data.inspection import fingerprint
 from lejepa_jax.data.records import TooManyBadRecords
@@ -38,7 +39,6 @@ from lejepa_jax.report.page import write_report
 from lejepa_jax.report.tables import results_table
 from lejepa_jax.training.checkpoints import Checkpoints
 from lejepa_jax.training.command_line import parse
-from lejepa_jax.training.commands import preview_views, show_runs
 from lejepa_jax.training.console import Progress, make_console
 from lejepa_jax.training.devices import (
     agree_on_errors,
@@ -255,12 +255,12 @@ def main(arguments: list[str]) -> int:
     debug = bool(os.environ.get("LEJEPA_DEBUG"))
     with contextlib.ExitStack() as held:
         try:
-            if arguments[:1] in (["ls"], ["show"]):
-                return show_runs(arguments, make_console())
-            previews = arguments[:1] == ["preview"]
-            name, recipe = parse(arguments[previews:], recipes(), default=DEFAULT_RECIPE)
-            if previews:
-                return preview_views(recipe, Path("views.png"), make_console())
+            if arguments and arguments[0] in COMMANDS:
+                program = Program(recipes(), DEFAULT_RECIPE, make_console(), main)
+                return run_command(arguments, program)
+            name, recipe = parse(
+                arguments, recipes(), default=DEFAULT_RECIPE, commands=list_commands()
+            )
             debug = debug or recipe.debug
             cache_compiled_programs()
             initialize_distributed(recipe)

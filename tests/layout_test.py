@@ -22,9 +22,10 @@ LAYERS = (
     "augment",
     "evaluation",
     "report",
-    "models",
     "training",
     "tasks",
+    "models",
+    "commands",
     "testing",
 )
 # What does not hold yet, each with the reason. Nothing may join; what is mended should leave.

@@ -30,6 +30,7 @@ def parse(
     recipes: Mapping[str, tuple[str, Recipe]],
     *,
     default: str,
+    commands: str = "",
     prog: str = "train.py",
 ) -> tuple[str, Recipe]:
     """Read the recipe and its flags.
@@ -38,6 +39,7 @@ def parse(
         arguments: What was typed: a recipe, or a path of one, then flags.
         recipes: Docstring and configuration of every recipe, by name.
         default: The recipe where none is named.
+        commands: What else the program can do, for the help.
         prog: Name of the program.
 
     Returns:
@@ -64,7 +66,7 @@ def parse(
         meant = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(
             f"unknown recipe {name!r}{meant}; there are {', '.join(found)} (a path ./mine.py is a "
-            "recipe, too; ls lists runs)"
+            "recipe, too; --help lists the commands)"
         )
     flags = [_flag(argument) for argument in arguments]
     texts = {}
@@ -79,8 +81,8 @@ def parse(
                 args=flags,
                 prog=prog,
                 description="Train a recipe, on any number of devices. The same command resumes "
-                f"a run that was stopped. Without a recipe: {default}. `python {prog} ls "
-                "[FOLDER]` lists the runs below a folder, `show WORKDIR` tells all of one.",
+                f"a run that was stopped. Without a recipe: {default}."
+                + (f"\n\nCommands beside training:\n{commands}" if commands else ""),
             )
     except SystemExit as exit_:
         if exit_.code == 0:

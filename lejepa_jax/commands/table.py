@@ -1,0 +1,81 @@
+"""The table of commands: to add one, write its module and its line here."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from lejepa_jax.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Program(NamedTuple):
+    """What a command has of the program that runs it.
+
+    Attributes:
+        recipes: Docstring and configuration of every recipe, by name.
+        default: The recipe where none is named.
+        console: Where to print.
+        train: Trains what a command line asks for, and returns its exit code.
+    """
+
+    recipes: Mapping[str, tuple[str, Recipe]]
+    default: str
+    console: "Console"
+    train: Callable[[list[str]], int]
+
+
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        module: Module of `lejepa_jax.commands` that has it, as a function `run` of the arguments
+            (with the name of the command in front) and the program, that returns the exit code. It
+            is imported when it is used. A wrong argument raises `UsageError`.
+        usage: What stands behind its name.
+        summary: What it does, for the help.
+    """
+
+    module: str
+    usage: str
+    summary: str
+
+
+#: Commands by name.
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        "ls": Command("runs", "[FOLDER]", "list the runs below a folder"),
+        "show": Command("runs", "WORKDIR", "show one run, with all it was configured to"),
+        "preview": Command("preview", "RECIPE [FLAGS]", "draw the views that a recipe trains on"),
+    }
+)
+
+
+def run_command(arguments: list[str], program: Program) -> int:
+    """Run the command that the first argument names.
+
+    Args:
+        arguments: What was typed.
+        program: What runs it.
+
+    Returns:
+        The exit code.
+    """
+    module = importlib.import_module(f"lejepa_jax.commands.{COMMANDS[arguments[0]].module}")
+    return module.run(arguments, program)
+
+
+def list_commands() -> str:
+    """List the commands for the help, a paragraph each.
+
+    Returns:
+        The text.
+
+    Examples:
+        >>> print(list_commands().splitlines()[0])
+        ls [FOLDER]: list the runs below a folder
+    """
+    # A blank line between two, without which the help would run them together.
+    return "\n\n".join(f"{name} {c.usage}: {c.summary}" for name, c in COMMANDS.items())
