@@ -41,7 +41,6 @@ from lejepa_jax.training.checkpoints import Checkpoints
 from lejepa_jax.training.command_line import parse
 from lejepa_jax.training.console import Progress, make_console
 from lejepa_jax.training.devices import (
-    agree_on_errors,
     cache_compiled_programs,
     check_same_configuration,
     choose_devices,
@@ -50,6 +49,7 @@ from lejepa_jax.training.devices import (
     describe_lost_process,
     initialize_distributed,
 )
+from lejepa_jax.training.distributed import agree_on_errors
 from lejepa_jax.training.errors import DataError, RunError, UsageError
 from lejepa_jax.training.lock import lock_workdir
 from lejepa_jax.training.log import Metrics, read_metrics

@@ -8,6 +8,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Int, Int64
 
+from lejepa_jax.checks import check_positive
 from lejepa_jax.data.batching import eval_batches
 from lejepa_jax.data.source import Source
 
@@ -99,6 +100,8 @@ def stratified_subset(
 ) -> Int64[np.ndarray, " m"]:
     """Choose the examples that a probe is fitted to: fixed, and of every class its share.
 
+    Examples without a label are chosen only where those with one are fewer than the limit.
+
     Args:
         labels: Class of each example, -1 where unknown; None where they are not known, and
             examples evenly spread over the set are chosen.
@@ -108,12 +111,26 @@ def stratified_subset(
     Returns:
         Their positions, ascending; the same on every call and machine.
 
+    Raises:
+        ValueError: If the limit is not positive.
+
     Examples:
         >>> stratified_subset(np.array([0, 0, 0, 0, 1, 1]), 6, 3)
         array([0, 2, 4])
     """
+    if limit is not None:
+        check_positive("limit", limit)
     if limit is None or num_examples <= limit:
         return np.arange(num_examples)
+    if labels is None:
+        return _evenly(np.arange(num_examples), limit)
     # Evenly over the examples sorted by class: every class has its share, rounded up or down.
-    order = np.arange(num_examples) if labels is None else np.argsort(labels, kind="stable")
-    return np.sort(order[np.arange(limit) * num_examples // limit])
+    order = np.argsort(labels, kind="stable")
+    unknown = int(np.sum(np.asarray(labels) < 0))
+    known = order[unknown:]
+    chosen = _evenly(known, min(limit, len(known)))
+    return np.sort(np.concatenate([chosen, _evenly(order[:unknown], limit - len(chosen))]))
+
+
+def _evenly(order: np.ndarray, count: int) -> np.ndarray:
+    return np.sort(order[np.arange(count) * len(order) // max(count, 1)])

@@ -50,7 +50,7 @@ def results_table(results: Results, *, title: str | None = None) -> "Table":
     """Make the table of a run for the terminal.
 
     Accuracies in percent, a row for each thing that was scored. Without labels there are none: then
-    the numbers that need no labels are shown.
+    the numbers that need no labels are shown, or a line says that nothing was measured.
 
     Args:
         results: What the evaluators found.
@@ -70,12 +70,16 @@ def results_table(results: Results, *, title: str | None = None) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    cells = score_cells(results.scores, lead=False) or diagnostic_cells(results.diagnostics)
+    cells = (
+        score_cells(results.scores, lead=False)
+        or diagnostic_cells(results.diagnostics)
+        or _single_cells(results.diagnostics)
+    )
     # As Text, in which brackets are brackets and no markup: names come from outside.
     table = Table(title=None if title is None else Text(title))
-    for index, heading in enumerate(cells.head if cells else []):
+    for index, heading in enumerate(cells.head):
         table.add_column(Text(heading), justify="right" if index else "left")
-    for row in cells.rows if cells else []:
+    for row in cells.rows:
         table.add_row(*map(Text, row), style="bold" if row[0] == "encoder" else "")
     return table
 
@@ -148,6 +152,13 @@ def single_diagnostics(diagnostics: Mapping[str, Any]) -> dict[str, str]:
         for name, value in diagnostics.items()
         if value is not None and not isinstance(value, Mapping)
     }
+
+
+def _single_cells(diagnostics: Mapping[str, Any]) -> Cells:
+    found = single_diagnostics(diagnostics)
+    if not found:
+        return Cells(["nothing was measured"], [], [])
+    return Cells(list(found), [list(found.values())], [[False] * len(found)])
 
 
 def error_cells(

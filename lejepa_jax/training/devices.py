@@ -6,7 +6,6 @@ import json
 import math
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ from lejepa_jax.training.errors import UsageError
 from lejepa_jax.training.recipe import Recipe
 from lejepa_jax.training.sharding import make_mesh, parse_mesh
 
-# Longest message that processes send each other.
-_MESSAGE_BYTES = 1000
 # What may differ between the processes of a run.
 _LOCAL_FIELDS = ("process_id", "coordinator_bind_address", "data_dir")
 
@@ -141,33 +138,6 @@ def count_microbatches(recipe: Recipe, mesh: jax.sharding.Mesh) -> int:
             f"microbatch must divide the {share} examples of a device, got {recipe.microbatch}"
         )
     return share // part
-
-
-@contextlib.contextmanager
-def agree_on_errors() -> Iterator[None]:
-    """Let all processes know what went wrong in any of them, before they wait for each other.
-
-    Every process enters and leaves it at the same point; with one process it does nothing.
-
-    Raises:
-        UsageError: In every process, if a `ValueError` or `OSError` was raised in one of them.
-    """
-    if jax.process_count() == 1:
-        yield
-        return
-    error = ""
-    try:
-        yield
-    except (ValueError, OSError) as raised:
-        error = str(raised) or type(raised).__name__
-    said = error.encode()[:_MESSAGE_BYTES]
-    row = np.zeros(_MESSAGE_BYTES, np.uint8)
-    row[: len(said)] = np.frombuffer(said, np.uint8)
-    for number, other in enumerate(np.asarray(multihost_utils.process_allgather(row))):
-        text = other.tobytes().rstrip(b"\0").decode(errors="replace")
-        if text:
-            where = "" if number == jax.process_index() else f"process {number}: "
-            raise UsageError(where + text)
 
 
 def check_same_configuration(config: dict[str, Any], *sizes: int) -> None:

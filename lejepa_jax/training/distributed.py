@@ -1,7 +1,8 @@
 """What one of several processes does for all of them."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -9,13 +10,46 @@ import numpy as np
 from jax._src import distributed as jax_distributed
 from jax.experimental import multihost_utils
 
+from lejepa_jax.training.errors import UsageError
+
+# Longest message that processes send each other.
 _MESSAGE_BYTES = 2048
 # Longest time that a process waits for the others to compile.
 _COMPILE_TIMEOUT_MS = 2 * 3600 * 1000
 
 
+@contextlib.contextmanager
+def agree_on_errors() -> Iterator[None]:
+    """Let all processes know what went wrong in any of them, before they wait for each other.
+
+    Every process enters and leaves it at the same point; with one process it does nothing.
+
+    Raises:
+        ValueError: In every process, if a `ValueError` or an `OSError` was raised in one of them:
+            where it was raised, that error itself.
+    """
+    if jax.process_count() == 1:
+        yield
+        return
+    raised: Exception | None = None
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raised = error
+    text = "" if raised is None else str(raised) or type(raised).__name__
+    said = text.encode(errors="replace")[:_MESSAGE_BYTES]
+    row = np.zeros(_MESSAGE_BYTES, np.uint8)
+    row[: len(said)] = np.frombuffer(said, np.uint8)
+    rows = np.asarray(multihost_utils.process_allgather(row))
+    if raised is not None:
+        raise raised
+    for number, other in enumerate(rows):
+        if text := other.astype(np.uint8).tobytes().rstrip(b"\0").decode(errors="replace"):
+            raise UsageError(f"process {number}: {text}")
+
+
 def run_on_first(action: Callable[[], object]) -> None:
-    """Let the first process do something, while the others wait; all of them raise what it raises.
+    """Let the first process do something, while the others wait; if it fails, all of them raise.
 
     Without this, the others would wait for one that has left.
 
@@ -23,29 +57,15 @@ def run_on_first(action: Callable[[], object]) -> None:
         action: Called by process 0 alone; it launches nothing on devices.
 
     Raises:
-        ValueError: On every process, if the action raised a ValueError or an OSError on the first.
+        ValueError: As `agree_on_errors`.
 
     Examples:
         >>> run_on_first(lambda: print("once"))
         once
     """
-    if jax.process_count() == 1:
-        action()
-        return
-    message = np.zeros(_MESSAGE_BYTES, np.uint8)
-    raised: Exception | None = None
-    if jax.process_index() == 0:
-        try:
+    with agree_on_errors():
+        if jax.process_index() == 0:
             action()
-        except (ValueError, OSError) as error:
-            raised = error
-            text = (str(error) or type(error).__name__).encode(errors="replace")[:_MESSAGE_BYTES]
-            message[: len(text)] = np.frombuffer(text, np.uint8)
-    text = np.asarray(multihost_utils.broadcast_one_to_all(message)).astype(np.uint8).tobytes()
-    if raised is not None:
-        raise raised
-    if text := text.rstrip(b"\0").decode(errors="replace"):
-        raise ValueError(text)
 
 
 def compile_together(step: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ RESUMABLE_FIELDS = frozenset(
     | {"heartbeat_seconds", "log_every", "checkpoint_every", "evaluate", "profile", "force"}
     | {"debug", "max_bad_records", "max_skipped_steps"}
     | {f"task.data_options.{name}" for name in ("num_threads", "decode_limit", "memory_limit")}
-    | {"task.data_options.decode_at_once"}
+    | {"task.data_options.decode_at_once", "task.memory_limit"}
 )
 
 

@@ -37,6 +37,7 @@ class CloudPretrainingConfig(ObjectiveConfig):
         views: What views to make; the global ones first.
         stored_points: Points kept of each cloud.
         normals: Whether the encoder gets normals.
+        memory_limit: Bytes that the clouds may take; more is refused before it is read.
         eval_points: Points of the clouds that the probes see.
         eval_rotations: How clouds are rotated for the probes, "none", "axis" or "so3": probes are
             fitted under the first and scored under each.
@@ -54,6 +55,7 @@ class CloudPretrainingConfig(ObjectiveConfig):
     views: tuple[PointViewSpec, ...]
     stored_points: int
     normals: bool = False
+    memory_limit: int = 2**31
     eval_points: int = 1024
     eval_rotations: tuple[str, ...] = ("axis", "so3")
     eval_batch_size: int = 60
@@ -84,6 +86,7 @@ class CloudPretrainingConfig(ObjectiveConfig):
             data_dir=data_dir,
             holdout=holdout,
             max_bad_records=max_bad_records,
+            memory_limit=self.memory_limit,
         )
 
     def build(

@@ -37,6 +37,7 @@ class SupervisedConfig:
             that of the protocol, and its `up` the axis of "z", training and test alike.
         stored_points: Points kept of each cloud, of which every view chooses `view.num_points`.
         normals: Whether networks get normals.
+        memory_limit: Bytes that the clouds may take; more is refused before it is read.
         hidden: Widths of the hidden layers of the head.
         dropout_rate: In the head.
         label_smoothing: Part of the target that is spread over all classes.
@@ -60,6 +61,7 @@ class SupervisedConfig:
     view: PointViewSpec
     stored_points: int
     normals: bool = False
+    memory_limit: int = 2**31
     hidden: tuple[int, ...] = (512, 256)
     dropout_rate: float = 0.5
     label_smoothing: float = 0.2
@@ -95,6 +97,7 @@ class SupervisedConfig:
             data_dir=data_dir,
             holdout=holdout,
             max_bad_records=max_bad_records,
+            memory_limit=self.memory_limit,
         )
         if splits.train.num_classes < 2:
             raise ValueError(f"{name} must have at least 2 classes, got {splits.train.num_classes}")

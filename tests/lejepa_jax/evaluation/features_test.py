@@ -64,11 +64,19 @@ def test_a_subset_has_of_every_class_its_share(labels, limit):
     size = min(limit, len(labels))
     assert len(set(chosen)) == len(chosen) == size
     assert np.all(np.diff(chosen) > 0)
-    for c in np.unique(labels):
-        share = size * np.mean(labels == c)
+    # Examples without a label come last.
+    known = min(limit, int(np.sum(labels >= 0)))
+    assert np.sum(labels[chosen] >= 0) == known
+    for c in np.unique(labels[labels >= 0]):
+        share = known * np.mean(labels[labels >= 0] == c)
         assert abs(np.sum(labels[chosen] == c) - share) < 1
 
 
 def test_without_labels_or_a_limit_a_subset_is_spread_or_whole():
     assert list(stratified_subset(None, 9, 3)) == [0, 3, 6]
     assert list(stratified_subset(LABELS, 13, None)) == list(range(13))
+
+
+def test_a_limit_below_one_is_refused():
+    with pytest.raises(ValueError, match="limit must be positive, got 0"):
+        stratified_subset(LABELS, 13, 0)

@@ -67,8 +67,9 @@ def test_a_diagnostic_that_is_not_known_is_left_out():
     assert single_diagnostics({"sigreg_null": None, "parameters": 12}) == {"parameters": "12"}
 
 
-def test_a_run_that_was_not_evaluated_has_an_empty_table():
-    assert results_table(Results()).row_count == 0
+def test_a_run_without_scores_shows_the_numbers_it_has_or_says_that_there_are_none():
+    assert cells_of(printed(Results(diagnostics={"parameters": 12})).splitlines()[3]) == ["12"]
+    assert "nothing was measured" in printed(Results())
 
 
 @pytest.mark.parametrize("name", ["[red]wild[/red]", "[/]", "a[b]c"])

@@ -415,7 +415,7 @@ import jax.numpy as jnp
 from pathlib import Path
 jax.distributed.initialize("localhost:{port}", 2, int(sys.argv[1]))
 from lejepa_jax.training.checkpoints import Checkpoints
-from lejepa_jax.training.devices import agree_on_errors
+from lejepa_jax.training.distributed import agree_on_errors
 from lejepa_jax.training.lock import lock_workdir
 mesh = jax.make_mesh((2,), ("data",))
 places = jax.NamedSharding(mesh, jax.P("data"))

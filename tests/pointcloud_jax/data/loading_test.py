@@ -1,5 +1,6 @@
 """Cloud sources: procedural solids, arrays, and the files of the benchmarks, well or ill formed."""
 
+import dataclasses
 import itertools
 import json
 
@@ -13,6 +14,7 @@ from pointcloud_jax.data import loading as data
 from pointcloud_jax.data import shapes
 from pointcloud_jax.data.readers import solids
 from pointcloud_jax.data.reading import CloudSets
+from recipes import recipes
 
 
 def clouds(n, p=8, seed=0):
@@ -301,3 +303,10 @@ def test_a_run_finds_other_clouds_under_the_same_name(tmp_path):
     other = points.copy()
     other[3, 2, 1] += 1
     assert fingerprint_changes(identify(points), identify(other))
+
+
+@pytest.mark.parametrize("name", ["shapes", "lejepa-shapes"])
+def test_a_task_on_clouds_has_the_limit_too(name):
+    task = dataclasses.replace(recipes()[name][1].task, memory_limit=1000)
+    with pytest.raises(ValueError, match="memory_limit=1000 is less than shapes:9"):
+        task.load("shapes:9")
