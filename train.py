@@ -157,7 +157,7 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
     warmup = warmup_steps(recipe)
     progress.say(
         f"{name}: {len(splits.train):,} examples to train on, {len(splits.test):,} held out; "
-        f"{describe_devices(mesh)}, {recipe.strategy}, {recipe.precision}; "
+        f"{describe_devices(mesh, recipe)}, {recipe.strategy}, {recipe.precision}; "
         + (f"resuming at step {int(state.step)}" if restored else f"{recipe.steps} steps")
         + ("" if warmup == recipe.warmup_steps else f", {warmup} of them warm-up")
         + f"; kept in {workdir}"

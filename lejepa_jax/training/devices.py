@@ -17,6 +17,8 @@ from lejepa_jax.training.errors import UsageError
 from lejepa_jax.training.recipe import Recipe
 from lejepa_jax.training.sharding import make_mesh, parse_mesh
 
+# Examples that are worth a device of their own.
+_FEWEST = 8
 # What may differ between the processes of a run.
 _LOCAL_FIELDS = ("process_id", "coordinator_bind_address", "data_dir")
 
@@ -39,13 +41,15 @@ def initialize_distributed(recipe: Recipe) -> None:
     Raises:
         UsageError: If they cannot be found.
     """
-    if recipe.devices is not None and "host_platform_device_count" not in os.environ.get(
-        "XLA_FLAGS", ""
-    ):
-        # On a CPU, make as many devices as were asked for; nowhere else does this mean anything.
-        with contextlib.suppress(RuntimeError):  # the devices are there already
-            share = recipe.devices // (recipe.num_processes or 1)
-            jax.config.update("jax_num_cpu_devices", max(share, 1))
+    count = recipe.devices
+    if count is not None:
+        count = max(count // (recipe.num_processes or 1), 1)
+    elif not recipe.distributed:
+        count = devices_of_a_cpu(recipe, _cores())
+    if count is not None and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        # Devices of a CPU are made; nowhere else does this mean anything.
+        with contextlib.suppress(RuntimeError):  # they are there already
+            jax.config.update("jax_num_cpu_devices", count)
     if not recipe.distributed:
         return
     if recipe.process_id == 0 and recipe.coordinator is not None:
@@ -63,6 +67,41 @@ def initialize_distributed(recipe: Recipe) -> None:
             "distributed needs a cluster that JAX knows, or --coordinator HOST:PORT, "
             f"--num-processes and --process-id: {' '.join(str(error).split())}"
         ) from None
+
+
+def devices_of_a_cpu(recipe: Recipe, cores: int) -> int:
+    """Choose how many devices a CPU is where none were asked for: as many as it has cores.
+
+    One device a core is faster than one device with a thread a core: every operation of a step then
+    runs on all cores, also those that are not divided among threads.
+
+    Args:
+        recipe: The run.
+        cores: Cores that this process may use.
+
+    Returns:
+        The largest number that divides the batch, leaves each device at least 8 examples and whole
+        micro-batches, and is no more than the cores. As many as the mesh has, where it is given; 1
+        where the compiler partitions the step (`jit`).
+
+    Examples:
+        >>> recipe = Recipe("digits", None, global_batch_size=128)  # of any task
+        >>> devices_of_a_cpu(recipe, 2), devices_of_a_cpu(recipe, 6), devices_of_a_cpu(recipe, 64)
+        (2, 4, 16)
+    """
+    if recipe.mesh is not None:
+        return math.prod(parse_mesh(recipe.mesh).values())
+    if recipe.strategy == "jit":
+        return 1
+    batch, part = recipe.global_batch_size, recipe.microbatch or 1
+    fits = [n for n in range(1, cores + 1) if batch % (n * part) == 0 and batch // n >= _FEWEST]
+    return max(fits, default=1)
+
+
+def _cores() -> int:
+    """Count the cores that this process may use, where the system says."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return os.cpu_count() or 1 if allowed is None else len(allowed(0))
 
 
 def _check_port(address: str) -> None:
@@ -171,12 +210,22 @@ def peak_device_bytes() -> dict[str, float]:
     return {} if peak is None else {"device_bytes": float(peak)}
 
 
-def describe_devices(mesh: jax.sharding.Mesh) -> str:
-    """Say in a few words what a run computes on."""
+def describe_devices(mesh: jax.sharding.Mesh, recipe: Recipe) -> str:
+    """Say in a few words what a run computes on.
+
+    Args:
+        mesh: The devices.
+        recipe: The run, which may say how many.
+
+    Returns:
+        Number and kind.
+    """
     count = jax.process_count()
     processes = f" of {count} processes" if count > 1 else ""
     kind = mesh.devices.flat[0].device_kind
-    return f"{mesh.size} {kind} device{'s' * (mesh.size > 1)}{processes}"
+    chosen = recipe.devices is not None or recipe.mesh is not None
+    why = " (one a core; --devices 1 for one)" if kind == "cpu" and not chosen else ""
+    return f"{mesh.size} {kind} device{'s' * (mesh.size > 1)}{processes}{why * (mesh.size > 1)}"
 
 
 def describe_lost_process(error: Exception) -> str:

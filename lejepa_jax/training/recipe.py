@@ -48,7 +48,8 @@ class Recipe:
         holdout: `validation` evaluates on a part of the training data instead of the test data.
         max_bad_records: Unreadable examples that are skipped before the run stops.
         workdir: Where the run is kept; runs/NAME by default. An existing one is resumed.
-        devices: Number of devices, over all processes; all by default. On a CPU, as many are made.
+        devices: Number of devices, over all processes; all by default. A CPU is made into as many
+            as are asked for, by default one a core, as far as the batch can be divided.
         mesh: Mesh of the devices: `data=2,fsdp=4` shards the batch by 8, and large weights and
             their moments by 4 (with the strategy shard_map). By default, all along data.
         strategy: How the step is parallelized over devices; all give the same losses.
