@@ -49,7 +49,7 @@ from lejepa_jax.training.devices import (
     describe_lost_process,
     initialize_distributed,
 )
-from lejepa_jax.training.distributed import agree_on_errors
+from lejepa_jax.training.distributed import agree_on_errors, compile_together
 from lejepa_jax.training.errors import DataError, RunError, UsageError
 from lejepa_jax.training.lock import lock_workdir
 from lejepa_jax.training.log import Metrics, read_metrics
@@ -202,11 +202,10 @@ def fit(run: Run, stop: Stop) -> tuple[TrainState, bool]:
                 raise DataError(f"{error}; {kept}") from None
             batch, position = run.parallel.shard_batch(rows), run.data.get_state()
             monitor.waited += time.perf_counter() - asked
-            asked = time.perf_counter()
+            if step == first_step + 1:
+                monitor.compiled(compile_together(run.parallel.step, state, batch))
             with jax.transfer_guard("disallow"):
                 state, values = run.parallel.step(state, batch)
-            if step == first_step + 1:  # the call returns once the program is compiled
-                monitor.compile_seconds = time.perf_counter() - asked
             monitor.add(step, values)
             monitor.settle(keep=2)
             if traced and step == traced[-1]:

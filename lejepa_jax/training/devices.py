@@ -85,7 +85,11 @@ def devices_of_a_cpu(recipe: Recipe, cores: int) -> int:
         where the compiler partitions the step (`jit`).
 
     Examples:
-        >>> recipe = Recipe("digits", None, global_batch_size=128)  # of any task
+        >>> from lejepa_jax.augment import digits_view
+        >>> from lejepa_jax.tasks import PretrainingConfig
+        >>> views = (digits_view(2, 8),)
+        >>> task = PretrainingConfig(image_size=8, encoder="resnet18", views=views, num_global=2)
+        >>> recipe = Recipe("digits", task, global_batch_size=128)
         >>> devices_of_a_cpu(recipe, 2), devices_of_a_cpu(recipe, 6), devices_of_a_cpu(recipe, 64)
         (2, 4, 16)
     """

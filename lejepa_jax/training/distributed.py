@@ -68,30 +68,23 @@ def run_on_first(action: Callable[[], object]) -> None:
             action()
 
 
-def compile_together(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Let no process run a step before all of them have compiled it.
+def compile_together(step: Any, *args: Any) -> Any:
+    """Compile a step in every process before any of them runs it.
 
     The first collective of a process that compiles faster would give up on the others after 30 s.
 
     Args:
-        step: A compiled function, made by `jax.jit`.
+        step: A function made by `jax.jit`, which keeps what is compiled here for its first call.
+        *args: What it will be called with.
 
     Returns:
-        The same with one process; else a function that compiles, waits, and runs.
+        The compiled program.
     """
-    if jax.process_count() == 1:
-        return step
-    compiled = None
-
-    def call(*args: Any) -> Any:
-        nonlocal compiled
-        if compiled is None:
-            compiled = step.lower(*args).compile()
-            client: Any = jax_distributed.global_state.client
-            client.wait_at_barrier("lejepa_jax/step is compiled", _COMPILE_TIMEOUT_MS)
-        return compiled(*args)
-
-    return call
+    compiled = step.lower(*args).compile()
+    if jax.process_count() > 1:
+        client: Any = jax_distributed.global_state.client
+        client.wait_at_barrier("lejepa_jax/step is compiled", _COMPILE_TIMEOUT_MS)
+    return compiled
 
 
 class AgreeingBarrier:

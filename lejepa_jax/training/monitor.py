@@ -15,11 +15,19 @@ from lejepa_jax.training.console import Progress, duration
 from lejepa_jax.training.devices import peak_device_bytes
 from lejepa_jax.training.errors import NonFiniteLossError
 from lejepa_jax.training.log import Metrics
+from lejepa_jax.training.memory import describe_memory, step_memory
 from lejepa_jax.training.optimizer import warmup_steps
 from lejepa_jax.training.recipe import Recipe
 
 # After so many steps the time of all of them is worth saying.
 _STEPS_TO_ESTIMATE = 10
+# Seconds of training on a CPU that nobody would wait for.
+_LONG = 2 * 24 * 3600
+_TOO_LONG = (
+    "that is more than two days: this recipe is for an accelerator. On a CPU, fewer --steps, "
+    "smaller views (--task.image-size) and a smaller encoder (--task.encoder vit-Ti or resnet18) "
+    "take less; digits, cifar10-small and cifar10-vit are sized for two cores"
+)
 
 
 class Monitor:
@@ -54,6 +62,17 @@ class Monitor:
         self.began = self.since = time.perf_counter()
         self.waited = 0.0
         self.compile_seconds = 0.0
+
+    def compiled(self, program: Any) -> None:
+        """Take the compiled step, before its first call: how long it took, and whether it fits.
+
+        Args:
+            program: The compiled step.
+        """
+        self.compile_seconds = time.perf_counter() - self.began
+        memory = step_memory(program)
+        if memory is not None and (text := describe_memory(memory)):
+            self.progress.warn(text)
 
     def add(self, step: int, values: dict[str, jax.Array]) -> None:
         """Take the metrics of a step, which may still be computed."""
@@ -111,6 +130,8 @@ class Monitor:
             self.progress.say(
                 f"about {duration(left)} for the {self.recipe.steps - step} steps left"
             )
+            if left > _LONG and jax.default_backend() == "cpu":
+                self.progress.warn(_TOO_LONG)
 
     def _write(self, step: int, row: Mapping[str, float]) -> None:
         seconds = time.perf_counter() - self.since

@@ -12,7 +12,6 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import PRNGKeyArray
 
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.training.distributed import compile_together
 from lejepa_jax.training.networks import Variables
 from lejepa_jax.training.recipe import Recipe
 from lejepa_jax.training.sharding import (
@@ -29,7 +28,8 @@ class ParallelStep(NamedTuple):
     """A step over all devices, and what puts batches and the state there.
 
     Attributes:
-        step: Maps the state and a sharded batch to the new state and the metrics.
+        step: Maps the state and a sharded batch to the new state and the metrics; compiled by
+            `jax.jit` or `jax.pmap` at its first call, or before it by `compile_together`.
         shard_batch: Puts this process's rows of a global batch on its devices.
         shard_eval_batch: Puts a batch that every process holds on the devices.
         shardings: A sharding for each array of the state, in its place.
@@ -131,7 +131,7 @@ def parallelize(
         out_shardings=(where, everywhere),
         donate_argnums=0,
     )
-    return ParallelStep(compile_together(step), shard_batch, shard_eval_batch, where)
+    return ParallelStep(step, shard_batch, shard_eval_batch, where)
 
 
 def _pmap(
