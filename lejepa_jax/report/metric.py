@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Metric(NamedTuple):
-    """A quantity that a task logs at every step.
+    """A quantity that a task logs, at every step or at every quick evaluation (`eval/...`).
 
     Attributes:
         title: Heading of its panel in the report.
@@ -15,6 +15,9 @@ class Metric(NamedTuple):
         progress: Whether the line in the terminal shows it.
         warn_below: After warm-up, a value below this one is warned about; None for never.
         warning: What the warning says after the value, and what to do.
+        higher_is_better: Which way it gets better; None where neither is. Checkpoints can be rated
+            by those that say it (`--keep-best`).
+        in_results: Whether its mean over the last tenth of a run is one of the results.
     """
 
     title: str
@@ -25,3 +28,5 @@ class Metric(NamedTuple):
     progress: bool = False
     warn_below: float | None = None
     warning: str = ""
+    higher_is_better: bool | None = None
+    in_results: bool = False

@@ -18,8 +18,10 @@ from lejepa_jax.augment.mixing import mix_pairs
 from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.augment.views import make_views
 from lejepa_jax.checks import check_positive
+from lejepa_jax.data.source import Source
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.features import ShardBatch, map_examples
+from lejepa_jax.evaluation.quick import PREFIX, quick_subset
 from lejepa_jax.evaluation.results import Results
 from lejepa_jax.nn.encoder import WeighsTokens
 from lejepa_jax.objectives.supervised import cross_entropy, soft_targets
@@ -28,12 +30,14 @@ from lejepa_jax.report.examples import examples_of_classes
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.reductions import AxisName, global_mean
 from lejepa_jax.tasks.images import ImageConfig, patch_maps
+from lejepa_jax.tasks.watching import quick_accuracy_metrics
 from lejepa_jax.training.networks import Variables, network
 from lejepa_jax.training.task import Batch, Task
 
 # Views of an example and its stochastic depth count up from 0; what a pair draws is apart.
 _DEPTH, _PAIR = 2**20, 2**21
 _METRICS = {"accuracy": Metric("Accuracy", "of the batch", progress=True)}
+_HELD_OUT_LOSS = Metric("Held-out loss", "of a subset", higher_is_better=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,7 @@ class ClassificationConfig(ImageConfig):
         cutmix: The same for pasting a box of one into another. With both, pairs draw which.
         eval_sizes: Further sides to test at. An encoder that can weigh its tokens by their measure
             (`ViT`) is tested with and without.
+        quick_examples: Held-out images that are tested during training, see `evaluate_every`.
 
     Raises:
         ValueError: For a value out of range.
@@ -58,16 +63,21 @@ class ClassificationConfig(ImageConfig):
         2019.
     """
 
-    evaluation_only: ClassVar[frozenset[str]] = ImageConfig.evaluation_only | {"eval_sizes"}
+    evaluation_only: ClassVar[frozenset[str]] = ImageConfig.evaluation_only | {
+        "eval_sizes",
+        "quick_examples",
+    }
 
     view: ViewSpec
     label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     eval_sizes: tuple[int, ...] = ()
+    quick_examples: int = 1000
 
     def __post_init__(self):
         super().__post_init__()
+        check_positive("quick_examples", self.quick_examples)
         for size in self.eval_sizes:
             check_positive("eval_sizes", size)
         for name in ("mixup", "cutmix"):
@@ -180,19 +190,24 @@ def classification_task(
         metrics = {"accuracy": global_mean(right, mask=labels >= 0, axis_name=axis_name)}
         return cross_entropy(logits, outputs["targets"], axis_name=axis_name), ({}, metrics)
 
-    def score(variables: Variables, splits: Splits, shard_batch: ShardBatch, size: int, weigh: Any):
-        """Accuracy and loss over all held-out images with a label, at some side."""
+    @functools.partial(jax.jit, static_argnames=("size", "weigh"))
+    def scores(variables: Variables, batch: Batch, size: int, weigh: bool | None) -> Array:
+        model = net.merge(*variables)
+        options = {} if weigh is None else {"weigh_tokens": weigh}
+        features = model.encoder(config.eval_inputs(batch, config.view, size), **options)
+        return jax.nn.log_softmax(model.head(features), -1)
 
-        @jax.jit
-        def scores(variables: Variables, batch: Batch) -> Array:
-            model = net.merge(*variables)
-            options = {} if weigh is None else {"weigh_tokens": weigh}
-            features = model.encoder(config.eval_inputs(batch, config.view, size), **options)
-            return jax.nn.log_softmax(model.head(features), -1)
-
+    def score(
+        variables: Variables,
+        source: Source,
+        shard_batch: ShardBatch,
+        size: int = config.eval_size,
+        weigh: bool | None = None,
+    ) -> dict[str, float]:
+        """Accuracy and loss over all images with a label, at some side."""
         found = map_examples(
-            lambda batch: scores(variables, batch),
-            splits.test,
+            lambda batch: scores(variables, batch, size=size, weigh=weigh),
+            source,
             shard_batch,
             batch_size=config.eval_batch_size,
         )
@@ -203,6 +218,14 @@ def classification_task(
             "loss": float(-own.mean()),
             "images": len(labels),
         }
+
+    def watch(
+        key: PRNGKeyArray, variables: Variables, splits: Splits, shard_batch: ShardBatch, /
+    ) -> dict[str, float]:
+        del key
+        few = quick_subset(splits.test, config.quick_examples)
+        found = score(variables, few, shard_batch)
+        return {"accuracy": found["accuracy"], "loss": found["loss"]}
 
     def evaluate(
         key: PRNGKeyArray,
@@ -217,11 +240,11 @@ def classification_task(
         choices = (False, True) if isinstance(encoder, WeighsTokens) and encoder.num_prefix else ()
         found = {}
         for name, own in variables.items():
-            found[name] = score(own, splits, shard_batch, config.eval_size, None)
+            found[name] = score(own, splits.test, shard_batch)
             for size in config.eval_sizes if name == "encoder" else ():
                 for weigh in choices or (None,):
                     title = f"{name}, {size} px" + (", weighted" if weigh else "")
-                    found[title] = score(own, splits, shard_batch, size, weigh)
+                    found[title] = score(own, splits.test, shard_batch, size, weigh)
         diagnostics = {
             "loss": {name: one["loss"] for name, one in found.items()},
             "parameters": sum(x.size for x in jax.tree.leaves(variables["encoder"].params)),
@@ -235,7 +258,9 @@ def classification_task(
         scores = {"accuracy": {name: one["accuracy"] for name, one in found.items()}}
         return Results(scores, diagnostics, {}, pictures)
 
-    return Task(net.init, encode, loss, net.kinds, _METRICS, {"accuracy": evaluate})
+    metrics = _METRICS | quick_accuracy_metrics() | {f"{PREFIX}loss": _HELD_OUT_LOSS}
+    evaluators, quick = {"accuracy": evaluate}, {"accuracy": watch}
+    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
 
 
 def _apart(keys: Key[Array, " b"], number: int) -> Key[Array, " b"]:

@@ -25,7 +25,8 @@ from lejepa_jax.statistics.names import null_mean, statistic_by_name
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
-from lejepa_jax.tasks.probing import lidar_evaluator, probe_evaluator
+from lejepa_jax.tasks.probing import embedding_evaluators
+from lejepa_jax.tasks.watching import quick_embedding_metrics
 from lejepa_jax.training.networks import network
 from lejepa_jax.training.task import Batch, Task
 
@@ -149,11 +150,11 @@ def joint_embedding_task(
         return objective.total, (net.state_of(model, "projector"), metrics)
 
     null = null_mean(statistic)
-    probes = probe_evaluator(config, modality, net, statistic=statistic, null_mean=null)
-    evaluators = {"probes": probes}
-    if config.lidar_examples:
-        evaluators["lidar"] = lidar_evaluator(config, modality, net)
-    return Task(net.init, encode, loss, net.kinds, embedding_metrics(null), evaluators)
+    evaluators, quick = embedding_evaluators(
+        config, modality, net, statistic=statistic, null_mean=null
+    )
+    metrics = embedding_metrics(null) | quick_embedding_metrics(null)
+    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
 
 
 def embedding_metrics(null_mean: float | None) -> dict[str, Metric]:
@@ -168,7 +169,13 @@ def embedding_metrics(null_mean: float | None) -> dict[str, Metric]:
     return {
         "prediction": Metric("Prediction", "mean squared distance", log_scale=True, progress=True),
         "sigreg": Metric("SIGReg", "mean over slices", True, null_mean, "N(0, I)", progress=True),
-        "label_free_score": Metric("Label-free score", "lower is better", log_scale=True),
+        "label_free_score": Metric(
+            "Label-free score",
+            "lower is better",
+            log_scale=True,
+            higher_is_better=False,
+            in_results=True,
+        ),
         "embedding_std": Metric(
             "Smallest standard deviation",
             "of an embedding dimension",

@@ -36,6 +36,8 @@ class ObjectiveConfig:
             can (`HasLayers`); the published linear probe of a ViT reads two.
         lidar_examples: Held-out examples of which LiDAR is computed, from views as in training;
             0 for none.
+        quick_examples: Held-out examples that are measured during training, see `evaluate_every`;
+            probes are fitted to twice as many training examples.
 
     Raises:
         ValueError: For a value out of range, or an unknown name.
@@ -43,6 +45,7 @@ class ObjectiveConfig:
 
     evaluation_only: ClassVar[frozenset[str]] = frozenset(
         {"eval_batch_size", "knn_k", "max_probe_examples", "probe_layers", "lidar_examples"}
+        | {"quick_examples"}
     )
 
     num_global: int
@@ -60,14 +63,15 @@ class ObjectiveConfig:
     knn_k: int = 20
     max_probe_examples: int | None = 50_000
     probe_layers: int = 1
-    lidar_examples: int = 0
+    lidar_examples: int = 1000
+    quick_examples: int = 1000
 
     def __post_init__(self):
         check_choice("target", self.target, ("global", "all", "pairwise"))
         check_trade_off(self.trade_off, self.weighting)
         for name in ("num_global", "embedding_features", "hidden_features", "num_slices"):
             check_positive(name, getattr(self, name))
-        for name in ("eval_batch_size", "knn_k", "probe_layers"):
+        for name in ("eval_batch_size", "knn_k", "probe_layers", "quick_examples"):
             check_positive(name, getattr(self, name))
         if self.max_probe_examples is not None:
             check_positive("max_probe_examples", self.max_probe_examples)

@@ -2,40 +2,36 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
-from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.data.source import Source
 from lejepa_jax.data.splits import Splits
-from lejepa_jax.diagnostics.spectrum import (
-    alpha_req,
-    covariance_spectrum,
-    effective_rank,
-    feature_std,
-    isotropy,
-    lidar,
-    rankme,
-)
 from lejepa_jax.evaluation.errors import confusion_matrix
-from lejepa_jax.evaluation.features import ShardBatch, map_examples, stratified_subset
+from lejepa_jax.evaluation.features import ShardBatch, stratified_subset
+from lejepa_jax.evaluation.quick import QuickEvaluator
 from lejepa_jax.evaluation.results import Evaluator, Picture, Results, by_score
 from lejepa_jax.evaluation.suite import run_probes
-from lejepa_jax.objectives.directions import unit_directions
-from lejepa_jax.objectives.slicing import slice_statistics
 from lejepa_jax.report.diagnosis import ON_TRAINING_DATA
 from lejepa_jax.report.embedding import embedding_pictures
 from lejepa_jax.report.examples import examples_of_classes
 from lejepa_jax.statistics.normality import Statistic
+from lejepa_jax.tasks.embeddings import (
+    Embedded,
+    Pass,
+    embed_source,
+    encoder_passes,
+    lidar_evaluator,
+    roundness,
+)
 from lejepa_jax.tasks.images import patch_maps
-from lejepa_jax.tasks.modality import Inputs, Modality
+from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
+from lejepa_jax.tasks.watching import quick_embedding_evaluator
 from lejepa_jax.training.networks import Network, Variables
-from lejepa_jax.training.task import Batch
 
 # The report shows a sample of the held-out examples, and patches of a few.
 _MAX_SHOWN, _MAX_PATCHED = 2000, 8
@@ -43,20 +39,42 @@ _MAX_SHOWN, _MAX_PATCHED = 2000, 8
 _MAX_CONFUSED = 200
 
 
-class Embedded(NamedTuple):
-    """A data set as the networks see it, one row an example, on the host."""
+def embedding_evaluators(
+    config: ObjectiveConfig,
+    modality: Modality,
+    net: Network,
+    *,
+    statistic: Statistic,
+    null_mean: float | None,
+) -> tuple[dict[str, Evaluator], dict[str, QuickEvaluator]]:
+    """Make all evaluators of LeJEPA pretraining; they share their compiled passes.
 
-    features: np.ndarray
-    embeddings: np.ndarray
-    raw: np.ndarray
-    labels: np.ndarray
-    index: np.ndarray
+    Args:
+        config: Sizes of the evaluation.
+        modality: What kind of data.
+        net: The network, an `encoder` and a `projector`.
+        statistic: Statistic of SIGReg.
+        null_mean: Its mean on exact normal samples, if it is known.
+
+    Returns:
+        Those of the end of a run, and those of its course, by name.
+    """
+    passes = encoder_passes(config, modality, net)
+    evaluators = {
+        "probes": probe_evaluator(
+            config, modality, net, passes, statistic=statistic, null_mean=null_mean
+        )
+    }
+    if config.lidar_examples:
+        evaluators["lidar"] = lidar_evaluator(config, modality, net)
+    return evaluators, {"probes": quick_embedding_evaluator(config, passes, statistic)}
 
 
 def probe_evaluator(
     config: ObjectiveConfig,
     modality: Modality,
     net: Network,
+    passes: Mapping[str, Pass],
     *,
     statistic: Statistic,
     null_mean: float | None,
@@ -70,36 +88,20 @@ def probe_evaluator(
         config: Sizes of the evaluation.
         modality: What kind of data.
         net: The network, an `encoder` and a `projector`.
+        passes: Those of `encoder_passes`.
         statistic: Statistic of SIGReg.
         null_mean: Its mean on exact normal samples, if it is known.
 
     Returns:
         The evaluator.
     """
-
-    def embed(variables: Variables, inputs: Inputs) -> tuple[Array, Array]:
-        model = net.merge(*variables)
-        features = model.encoder(inputs)
-        embeddings = model.projector(features)
-        if config.probe_layers > 1:
-            features = model.encoder.intermediate(inputs, num_layers=config.probe_layers)
-        return features, embeddings
-
-    raw = jax.jit(modality.raw)
-    passes = {
-        condition: jax.jit(lambda variables, batch, view=view: embed(variables, view(batch)))
-        for condition, view in modality.eval_inputs.items()
-    }
-    first = next(iter(passes))
+    raw, first = jax.jit(modality.raw), next(iter(passes))
 
     def run(variables: Variables, source: Source, shard_batch: ShardBatch, condition: str):
-        def both(batch: Batch):
-            features, embeddings = passes[condition](variables, batch)
-            return features, embeddings, raw(batch)
-
-        found = map_examples(both, source, shard_batch, batch_size=config.eval_batch_size)
-        features, embeddings, rows = found.outputs
-        return Embedded(features, embeddings, rows, found.label, found.index)
+        size = config.eval_batch_size
+        return embed_source(
+            passes[condition], variables, source, shard_batch, batch_size=size, raw=raw
+        )
 
     def evaluate(
         key: PRNGKeyArray,
@@ -212,57 +214,6 @@ def embedding_sample(
     )
 
 
-def lidar_evaluator(config: ObjectiveConfig, modality: Modality, net: Network) -> Evaluator:
-    """Make the evaluator of LiDAR: what tells held-out examples apart, beyond what views differ by.
-
-    Args:
-        config: Of how many examples.
-        modality: Makes the views, the same at every call.
-        net: The network, an `encoder` and a `projector`.
-
-    Returns:
-        The evaluator.
-
-    References:
-        V. Thilak et al., "LiDAR: Sensing Linear Probing Performance in Joint Embedding SSL
-        Architectures", arXiv 2312.04000, 2023.
-    """
-
-    @jax.jit
-    def embed(variables: Variables, batch: Batch) -> Array:
-        """Embeddings of views, axes (example, view) first."""
-        model, keys = net.merge(*variables), example_keys(jax.random.key(0), batch["index"])
-        views = []
-        for group in modality.views(keys, batch):
-            count, size = jax.tree.leaves(group)[0].shape[:2]
-            inputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), group)
-            found = model.projector(model.encoder(inputs))
-            views.append(jnp.swapaxes(found.reshape(count, size, -1), 0, 1))
-        return jnp.concatenate(views, axis=1)
-
-    def evaluate(
-        key: PRNGKeyArray,
-        variables: Mapping[str, Variables],
-        splits: Splits,
-        shard_batch: ShardBatch,
-        /,
-    ) -> Results:
-        del key
-        source, size = splits.test, config.eval_batch_size
-        if config.lidar_examples < len(source):
-            few = stratified_subset(source.labels, len(source), config.lidar_examples)
-            source = source.subset(few)
-        found = {}
-        for name, own in variables.items():
-            mapped = map_examples(
-                lambda batch, own=own: embed(own, batch), source, shard_batch, batch_size=size
-            )
-            found[name] = {"lidar": float(lidar(jnp.swapaxes(jnp.asarray(mapped.outputs), 0, 1)))}
-        return Results(diagnostics=found)
-
-    return evaluate
-
-
 def errors_by_class(true: np.ndarray, predicted: np.ndarray, splits: Splits) -> dict[str, Any]:
     """Return the confusion matrix of the linear probe as the report wants it; none of many classes.
 
@@ -279,33 +230,3 @@ def errors_by_class(true: np.ndarray, predicted: np.ndarray, splits: Splits) -> 
         return {}
     matrix = confusion_matrix(true[true >= 0], predicted, num_classes=count)
     return {"confusion": {"encoder": matrix.tolist()}, "class_names": list(splits.class_names)}
-
-
-def roundness(key: PRNGKeyArray, found: Embedded, statistic: Statistic) -> dict[str, float]:
-    """Measure how far embeddings are from N(0, I), and how the features are spread.
-
-    Args:
-        key: Draws the directions.
-        found: The examples as the networks see them.
-        statistic: Statistic of SIGReg.
-
-    Returns:
-        Numbers by name; those of the features begin with `features_`.
-    """
-    cloud = jnp.asarray(found.embeddings)
-    directions = unit_directions(key, cloud.shape[-1], 1024)
-    slices = slice_statistics(cloud, directions, statistic=statistic)
-    std, spectrum = feature_std(cloud), covariance_spectrum(cloud)
-    features = jnp.asarray(found.features)
-    return {
-        "examples": len(cloud),
-        "rankme": float(rankme(cloud)),
-        "effective_rank": float(effective_rank(spectrum)),
-        "isotropy": float(isotropy(spectrum)),
-        "sigreg": float(slices.mean()),
-        "sigreg_worst_slice": float(slices.max()),
-        "std_smallest": float(std.min()),
-        "std_largest": float(std.max()),
-        "features_rankme": float(rankme(features)),
-        "features_alpha_req": float(alpha_req(covariance_spectrum(features))),
-    }

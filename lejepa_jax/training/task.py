@@ -1,6 +1,7 @@
 """What the loop trains: a few pure functions, and nothing of images or clouds."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.data.splits import Splits
+from lejepa_jax.evaluation.quick import QuickEvaluator
 from lejepa_jax.evaluation.results import Evaluator
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.reductions import AxisName
@@ -36,6 +38,8 @@ class Task(NamedTuple):
         kinds: What each parameter is, see `lejepa_jax.training.networks.Network`.
         metrics: How the metrics of `loss` are shown, by name; the loop adds its own.
         evaluators: What is measured at the end of a run, by name.
+        quick_evaluators: What is measured during a run, by name; `metrics` says how their numbers
+            are shown, behind `eval/`.
     """
 
     init: Callable[[PRNGKeyArray], Variables]
@@ -47,6 +51,7 @@ class Task(NamedTuple):
     kinds: PyTree
     metrics: Mapping[str, Metric]
     evaluators: Mapping[str, Evaluator]
+    quick_evaluators: Mapping[str, QuickEvaluator] = MappingProxyType({})
 
 
 @runtime_checkable

@@ -16,6 +16,7 @@ from jaxtyping import PRNGKeyArray
 from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.features import ShardBatch, map_examples
+from lejepa_jax.evaluation.quick import quick_subset
 from lejepa_jax.evaluation.results import Picture, Results, by_score
 from lejepa_jax.report.embedding import embedding_pictures
 from lejepa_jax.statistics.reductions import AxisName
@@ -31,6 +32,7 @@ from pointcloud_jax.tasks.supervised import (
     apply_protocol,
     check_float32,
     evaluation_view,
+    named_accuracies,
     protocols,
     summed_loss,
     training_view,
@@ -198,8 +200,27 @@ def classification_task(
             results = results._replace(details={**results.details, "robustness": curves})
         return results._replace(pictures=pictures)
 
+    def watch(
+        key: PRNGKeyArray, variables: Variables, splits: Splits, shard_batch: ShardBatch, /
+    ) -> dict[str, float]:
+        """Accuracies of each network, or of the only one, on clouds rotated as in training."""
+        spec, rotation = dataclasses.replace(evaluation_view(config), count=1), config.view.rotation
+
+        def one(batch: Batch):
+            _, arguments = rotate(key, batch, jnp.int32(0), spec=spec, rotation=rotation)
+            return forward(variables, arguments, 1)[0]
+
+        few = quick_subset(splits.test, config.quick_examples)
+        found = map_examples(one, few, shard_batch, batch_size=config.eval_batch_size)
+        right = {
+            name: float((logits.argmax(1) == found.label).mean())
+            for name, logits in found.outputs.items()
+        }
+        return named_accuracies(right)
+
     metrics = accuracy_metrics(tuple(config.networks))
-    return Task(net.init, encode, loss, net.kinds, metrics, {"protocols": evaluate})
+    evaluators, quick = {"protocols": evaluate}, {"accuracy": watch}
+    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
 
 
 def score_protocols(

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.features import ShardBatch, map_examples
+from lejepa_jax.evaluation.quick import quick_subset
 from lejepa_jax.evaluation.results import Picture, Results, by_score
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.training.networks import Variables, network_ensemble
@@ -30,6 +31,7 @@ from pointcloud_jax.tasks.supervised import (
     apply_protocol,
     check_float32,
     evaluation_view,
+    named_accuracies,
     protocols,
     summed_loss,
     training_view,
@@ -199,8 +201,29 @@ def segmentation_task(
 
         return score_parts(config, segment, splits, part_class)
 
+    def watch(
+        key: PRNGKeyArray, variables: Variables, splits: Splits, shard_batch: ShardBatch, /
+    ) -> dict[str, float]:
+        """Part of the points that each network gets right, on clouds rotated as in training."""
+        spec, rotation = dataclasses.replace(evaluation_view(config), count=1), config.view.rotation
+
+        def one(batch: Batch):
+            views, arguments = rotate(key, batch, jnp.int32(0), spec=spec, rotation=rotation)
+            return *forward(variables, views, arguments, batch), batch["part"]
+
+        few = quick_subset(splits.test, config.quick_examples)
+        found = map_examples(one, few, shard_batch, batch_size=config.eval_batch_size)
+        logits, seen, true = found.outputs
+        known = seen & (true >= 0)
+        right = {
+            name: float((call_parts(values, found.label, part_class) == true)[known].mean())
+            for name, values in logits.items()
+        }
+        return named_accuracies(right)
+
     metrics = accuracy_metrics(tuple(config.networks))
-    return Task(net.init, encode, loss, net.kinds, metrics, {"protocols": evaluate})
+    evaluators, quick = {"protocols": evaluate}, {"accuracy": watch}
+    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
 
 
 def score_parts(

@@ -18,6 +18,7 @@ from lejepa_jax.checks import check_positive
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.reductions import AxisName, global_mean
+from lejepa_jax.tasks.watching import quick_accuracy_metrics
 from lejepa_jax.training.task import Batch
 from pointcloud_jax.augment.views import PointViews, PointViewSpec, make_point_views
 from pointcloud_jax.data import loading as data
@@ -46,13 +47,15 @@ class SupervisedConfig:
         eval_batch_size: Clouds at a time in evaluation.
         votes: Views of a held-out cloud whose logits are averaged. One is what is usually called
             "without voting"; of several, each chooses other points and a scale in [0.8, 1.25].
+        quick_examples: Held-out clouds that are tested during training, rotated as in training;
+            see `evaluate_every`.
 
     Raises:
         ValueError: For a value out of range.
     """
 
     evaluation_only: ClassVar[frozenset[str]] = frozenset(
-        {"eval_rotations", "eval_batch_size", "votes"}
+        {"eval_rotations", "eval_batch_size", "votes", "quick_examples"}
     )
     #: Whether the clouds must come with the parts of their points.
     wants_parts: ClassVar[bool] = False
@@ -68,11 +71,13 @@ class SupervisedConfig:
     eval_rotations: int = 3
     eval_batch_size: int = 32
     votes: int = 1
+    quick_examples: int = 200
 
     def __post_init__(self):
         if not self.networks:
             raise ValueError("networks must name at least one encoder, got none")
-        for name in ("stored_points", "eval_rotations", "eval_batch_size", "votes"):
+        positive = ("stored_points", "eval_rotations", "eval_batch_size", "votes")
+        for name in (*positive, "quick_examples"):
             check_positive(name, getattr(self, name))
         if self.view.count != 1:
             raise ValueError(f"view must draw 1 view of a cloud, got count={self.view.count}")
@@ -164,7 +169,7 @@ def apply_protocol(
         spec: Views to take of the rotated clouds, without a rotation of their own.
         rotation: "none", "axis" or "so3".
 
-    Rematrices:
+    Returns:
         The views, and the same as arguments of an encoder, views times clouds in one axis.
     """
     views_key, rotation_key = jax.random.split(key)
@@ -240,12 +245,31 @@ def summed_loss(
     return total, metrics
 
 
+def named_accuracies(right: Mapping[str, float]) -> dict[str, float]:
+    """Name the accuracies of networks as `accuracy_metrics` does.
+
+    Args:
+        right: Accuracy by network.
+
+    Returns:
+        `accuracy_NAME` of each, or `accuracy` of the only one.
+
+    Examples:
+        >>> named_accuracies({"DGCNN": 0.5}), named_accuracies({"a": 0.5, "b": 1.0})
+        ({'accuracy': 0.5}, {'accuracy_a': 0.5, 'accuracy_b': 1.0})
+    """
+    if len(right) == 1:
+        return {"accuracy": next(iter(right.values()))}
+    return {f"accuracy_{name}": value for name, value in right.items()}
+
+
 def accuracy_metrics(names: Sequence[str]) -> dict[str, Metric]:
-    """Say how the metrics of `summed_loss` are shown."""
+    """Say how the metrics of `summed_loss`, and accuracies on held-out clouds, are shown."""
+    quick = quick_accuracy_metrics(names)
     if len(names) == 1:
-        return {"accuracy": Metric("Accuracy", "of the batch", progress=True)}
+        return {"accuracy": Metric("Accuracy", "of the batch", progress=True), **quick}
     found = {f"accuracy_{n}": Metric(f"Accuracy, {n}", "of the batch") for n in names}
-    return found | {f"loss_{n}": Metric(f"Loss, {n}") for n in names}
+    return found | {f"loss_{n}": Metric(f"Loss, {n}") for n in names} | quick
 
 
 def check_float32(dtype: DTypeLike) -> None:

@@ -11,6 +11,7 @@ import pytest
 from lejepa_jax.augment.presets import digits_view
 from lejepa_jax.data.images.arrays import from_arrays
 from lejepa_jax.data.splits import Splits
+from lejepa_jax.evaluation.quick import run_quick_evaluators
 from lejepa_jax.evaluation.results import run_evaluators
 from lejepa_jax.nn.residual_network import ResNet
 from lejepa_jax.nn.vision_transformer import ViT
@@ -76,6 +77,32 @@ def test_lidar_is_computed_if_asked_for_and_between_one_and_the_width(evaluated,
     assert set(without.evaluators) == {"probes"}
 
 
+def test_what_is_watched_is_of_a_fixed_subset_and_named_as_its_metrics(evaluated, splits):
+    task, _ = evaluated
+    few = dataclasses.replace(CONFIG, quick_examples=12).build(splits)
+    variables = jax.jit(task.init)(jax.random.key(0))
+    place = lambda batch: jax.tree.map(jnp.asarray, dict(batch))  # noqa: E731
+    sizes = []
+
+    def counted(batch):
+        sizes.append(int(np.unique(batch["index"]).size))
+        return place(batch)
+
+    key = jax.random.key(1)
+    found = run_quick_evaluators(few.quick_evaluators, key, variables, splits, counted)
+    assert sizes == [12, 16, 8]  # 12 held-out ones, twice as many to fit probes
+    assert set(found) == {name for name in few.metrics if name.startswith("eval/")}
+    assert found["eval/linear"] == 1
+    again = run_quick_evaluators(few.quick_evaluators, key, variables, splits, place)
+    assert found == again
+    unlabeled = Splits(
+        "tiny", *(from_arrays(s.gather(np.arange(20))["image"]) for s in splits[1:3]), (), {}
+    )
+    found = run_quick_evaluators(few.quick_evaluators, key, variables, unlabeled, place)
+    assert not {"eval/knn", "eval/linear"} & set(found)
+    assert 1 <= found["eval/rankme"] <= CONFIG.embedding_features
+
+
 def test_the_encoder_is_measured_on_as_many_training_examples_as_are_held_out(evaluated):
     _, found = evaluated
     fitted, held_out = (found.diagnostics[name] for name in ("encoder, training data", "encoder"))
@@ -93,4 +120,4 @@ def test_a_metric_says_when_embeddings_collapse_and_what_round_is(splits):
     params = jax.tree.map(jnp.zeros_like, params)
     _, (_, logged) = jax.jit(task.loss)(params, state, key, zeros, {})
     assert float(logged["embedding_std"]) == 0
-    assert set(logged) == set(metrics)
+    assert set(logged) == {name for name in metrics if not name.startswith("eval/")}
