@@ -50,7 +50,8 @@ from lejepa_jax.training.devices import (
     initialize_distributed,
 )
 from lejepa_jax.training.distributed import agree_on_errors, compile_together
-from lejepa_jax.training.errors import DataError, RunError, UsageError
+from lejepa_jax.training.errors import DataError, RunError
+from lejepa_jax.training.inputs import load_data
 from lejepa_jax.training.lock import lock_workdir
 from lejepa_jax.training.log import Metrics, read_metrics
 from lejepa_jax.training.monitor import Monitor
@@ -63,6 +64,7 @@ from lejepa_jax.training.signals import Stop
 from lejepa_jax.training.step import TrainState, initial_state
 from lejepa_jax.training.storage.files import write_atomically
 from lejepa_jax.training.task import Task
+from lejepa_jax.training.watch import Watch, rating_of, with_logged
 from recipes import recipes
 
 DEFAULT_RECIPE = "digits"
@@ -91,22 +93,6 @@ class Run(NamedTuple):
     evaluation_key: jax.Array
 
 
-def load_data(recipe: Recipe) -> Splits:
-    """Load the data set."""
-    splits = recipe.task.load(
-        recipe.data,
-        data_dir=recipe.data_dir,
-        holdout=recipe.holdout,
-        max_bad_records=recipe.max_bad_records,
-    )
-    if len(splits.train) < recipe.global_batch_size:
-        raise UsageError(
-            f"global_batch_size must not exceed the {len(splits.train)} training examples, "
-            f"got {recipe.global_batch_size}"
-        )
-    return splits
-
-
 def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack) -> Run:
     """Make everything that a run needs, and go on from its newest checkpoint if there is one."""
     is_first = jax.process_index() == 0
@@ -123,9 +109,9 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
     progress = Progress(make_console(quiet=not is_first), recipe.steps, task.metrics)
     with agree_on_errors():
         held.enter_context(lock_workdir(workdir, progress.warn))
-    checkpoints = Checkpoints(workdir, progress.warn)
+    checkpoints = Checkpoints(workdir, progress.warn, best=rating_of(recipe, task))
     before, data_print = checkpoints.configuration(), fingerprint(splits)
-    recipe = continue_schedule(recipe, before)
+    recipe = continue_schedule(recipe, before, checkpoints.newest())
     check_resumable(recipe, data_print, workdir, before)
 
     # Resume. The order matters: make the state, so that its shapes and places are known; read the
@@ -177,14 +163,17 @@ def fit(run: Run, stop: Stop) -> tuple[TrainState, bool]:
     recipe, state, first_step, begun = run.recipe, run.state, int(run.state.step), True
     log = Metrics(run.workdir if run.is_first else None, first_step, run.progress.warn)
     params, newest = state.variables.params, run.checkpoints.newest
-    monitor = Monitor(recipe, params, first_step, log, run.progress, newest)
+    rated_by, _ = rating_of(recipe, run.task)
+    monitor = Monitor(recipe, params, first_step, log, run.progress, newest, rated_by)
+    watch = Watch(recipe, run.task, run.evaluation_key, run.splits, run.parallel.shard_eval_batch)
     traced = range(first_step + PROFILE_FROM, first_step + PROFILE_FROM + recipe.profile)
     position = run.data.get_state()
 
     def save(step: int, state: TrainState) -> bool:
         monitor.settle(keep=0)  # so that a run that is lost saves nothing
-        loss = monitor.mean_loss()
-        return run.checkpoints.save(step, state._asdict(), position, run.config, loss=loss)
+        rated = monitor.rate()
+        arguments = step, state._asdict(), position, run.config
+        return run.checkpoints.save(*arguments, loss=rated["loss"], metrics=rated)
 
     with contextlib.closing(log), contextlib.ExitStack() as trace:
         # The order matters: the state of step s and the position in the data after s batches are
@@ -211,8 +200,10 @@ def fit(run: Run, stop: Stop) -> tuple[TrainState, bool]:
             if traced and step == traced[-1]:
                 jax.block_until_ready(values)
                 trace.close()
+            if watch.evaluates(step):
+                monitor.watch(step, functools.partial(watch.measure, state))
             stopping = stop.asked(step)
-            if stopping or step % recipe.checkpoint_every == 0 or step == recipe.steps:
+            if stopping or watch.saves(step):
                 begun = save(step, state)
             if stopping:
                 break
@@ -231,12 +222,14 @@ def evaluate(run: Run, state: TrainState) -> None:
     results = run_evaluators(run.task.evaluators, key, variables, run.splits, shard_batch)
     if not run.is_first:
         return
+    rows = read_metrics(run.workdir)
+    results = with_logged(results, rows, run.task.metrics)
     write_atomically(run.workdir / "results.json", json.dumps(results.as_json(), indent=2))
     report = write_report(
         run.workdir / "report.html",
         title=f"{run.name} on {run.splits.name}",
         config=run.config,
-        rows=read_metrics(run.workdir),
+        rows=rows,
         metrics=run.task.metrics,
         results=results,
         facts=data_facts(run.splits),

@@ -102,8 +102,8 @@ def _overfit_embeddings(diagnostics: Mapping[str, Any]) -> str:
 
 def _overfit_classifier(scores: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     held_out = _number_of(scores, "accuracy", "encoder")
-    last = [_number_of(row, "accuracy") for row in rows[-10:]]
-    last = [value for value in last if value is not None]
+    last = [_number_of(row, "accuracy") for row in rows]
+    last = [value for value in last if value is not None][-10:]
     if held_out is None or not last:
         return ""
     fitted = sum(last) / len(last)

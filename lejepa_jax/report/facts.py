@@ -58,7 +58,8 @@ def speed(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         >>> speed(rows)["step_seconds_median"], speed(rows)["examples_per_second"]
         (2.0, 0.5)
     """
-    later = [row for row in rows[1:] or rows if "seconds_per_step" in row]
+    timed = [row for row in rows if "seconds_per_step" in row]
+    later = timed[1:] or timed
     seconds = [row["seconds_per_step"] for row in later]
     if not seconds:
         return {}

@@ -135,7 +135,9 @@ def write_report(
 def _summary(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Metric]) -> str:
     text = f"Written {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     if rows and rows[-1].get("step") is not None:
-        last = rows[-1]
+        last: dict[str, Any] = {}
+        for row in rows:  # a row holds what was logged together, not all there is
+            last |= row
         text += f" after step {last['step']}"
         names = ["loss", *(name for name, metric in metrics.items() if metric.progress)]
         values = [(name, last.get(name)) for name in dict.fromkeys(names)]

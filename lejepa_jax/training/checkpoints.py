@@ -16,6 +16,7 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import jax
@@ -49,12 +50,13 @@ _NEWEST = 3
 class Checkpoints:
     """State, position in the data and configuration of a run: the newest 3 and the best.
 
-    The best is the one with the lowest finite mean loss since the checkpoint before it. With
-    several processes all take part, on a folder that all of them see.
+    The best is the one with the lowest finite mean loss since the checkpoint before it, or the best
+    by another metric. With several processes all take part, on a folder that all of them see.
 
     Args:
         workdir: Folder of the run.
         warn: Called with a line about each thing that went wrong and did not stop the run.
+        best: Name of the metric by which the best is chosen, and whether higher is better.
 
     Raises:
         ValueError: If there are checkpoints and none of them is whole, or the newest cannot be read
@@ -71,8 +73,16 @@ class Checkpoints:
         True
     """
 
-    def __init__(self, workdir: Path, warn: Callable[[str], None] = logging.warning):
+    def __init__(
+        self,
+        workdir: Path,
+        warn: Callable[[str], None] = logging.warning,
+        *,
+        best: tuple[str, bool] = ("loss", False),
+    ):
         workdir = workdir.absolute()
+        self._higher_is_better = best[1]
+        self._rank = functools.partial(_rank, *best)
         self.folders = Folders(
             workdir / "checkpoints", records=workdir / "checksums", aside=workdir / "damaged"
         )
@@ -89,10 +99,10 @@ class Checkpoints:
         return ocp.CheckpointManager(
             self._path,
             options=ocp.CheckpointManagerOptions(
-                # Without best_fn the losses, by which the best is chosen, would not be written.
-                best_fn=_loss_of,
+                # Without best_fn the metrics, by which the best is chosen, would not be written.
+                best_fn=self._rank,
                 best_mode="min",
-                preservation_policy=_NewestAndBest(),
+                preservation_policy=_NewestAndBest(self._rank),
                 # Where folders are made in the background and cannot be, orbax waits for them for
                 # 5 minutes.
                 async_options=ocp.AsyncOptions(
@@ -117,8 +127,24 @@ class Checkpoints:
         """
         return self._failed
 
+    def best(self) -> tuple[int, float] | None:
+        """Step of the best checkpoint, and the metric it was chosen by; None if none has it."""
+        found = {step: self._rank(self.manager.metrics(step)) for step in self.manager.all_steps()}
+        rated = [(rank, -step) for step, rank in found.items() if math.isfinite(rank)]
+        if not rated:
+            return None
+        rank, step = min(rated)
+        return -step, -rank if self._higher_is_better else rank
+
     def save(
-        self, step: int, state: PyTree, position: Any, config: dict[str, Any], *, loss: float
+        self,
+        step: int,
+        state: PyTree,
+        position: Any,
+        config: dict[str, Any],
+        *,
+        loss: float,
+        metrics: Mapping[str, float] = MappingProxyType({}),
     ) -> bool:
         """Write in the background; the state may be donated to the next step at once.
 
@@ -127,8 +153,9 @@ class Checkpoints:
             state: Arrays of the run.
             position: Where the data iterator is, something JSON can hold.
             config: Configuration of the run, something JSON can hold.
-            loss: Mean loss since the last checkpoint, by which the best is chosen; NaN or Inf if
-                there is none, and then this is never the best.
+            loss: Mean loss since the last checkpoint; NaN or Inf if there is none.
+            metrics: Others. Where the one by which the best is chosen is missing, NaN or Inf, this
+                is never the best.
 
         Returns:
             Whether the write was begun (or had been made before); see also `failed`. A disk that
@@ -147,7 +174,10 @@ class Checkpoints:
                     data=ocp.args.JsonSave(position),
                     config=ocp.args.JsonSave(config),
                 ),
-                metrics={"loss": loss if math.isfinite(loss) else None},
+                metrics={
+                    name: value if math.isfinite(value) else None
+                    for name, value in {**metrics, "loss": loss}.items()
+                },
                 force=True,
             )
         except Exception as error:
@@ -309,20 +339,25 @@ class Checkpoints:
 
 
 class _NewestAndBest:
-    """Keep the newest checkpoints and the one of the lowest finite loss (the latest of equals)."""
+    """Keep the newest checkpoints and the one of the lowest finite rank (the latest of equals)."""
+
+    def __init__(self, rank: Callable[[Any], float]):
+        self.rank = rank
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         del context
-        losses = {info.step: _loss_of(info.metrics) for info in checkpoints}
-        finite = [step for step, loss in losses.items() if math.isfinite(loss)]
-        kept = {*sorted(losses)[-_NEWEST:], *sorted(finite, key=lambda s: (losses[s], -s))[:1]}
+        ranks = {info.step: self.rank(info.metrics) for info in checkpoints}
+        finite = [step for step, rank in ranks.items() if math.isfinite(rank)]
+        kept = {*sorted(ranks)[-_NEWEST:], *sorted(finite, key=lambda s: (ranks[s], -s))[:1]}
         return [info.step in kept for info in checkpoints]
 
 
-def _loss_of(metrics: Any) -> float:
-    """Mean loss by which a checkpoint is rated; Inf for one without."""
-    loss = metrics.get("loss") if isinstance(metrics, Mapping) else None
-    return float(loss) if isinstance(loss, int | float) and math.isfinite(loss) else math.inf
+def _rank(name: str, higher_is_better: bool, metrics: Any) -> float:
+    """Where a checkpoint stands by a metric, the best lowest; Inf for one without it."""
+    value = metrics.get(name) if isinstance(metrics, Mapping) else None
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return math.inf
+    return -float(value) if higher_is_better else float(value)
 
 
 def _is_not_about_the_checkpoint(error: Exception) -> bool:

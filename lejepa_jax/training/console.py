@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import rich.console
 import rich.progress
 
+from lejepa_jax.evaluation.quick import PREFIX
 from lejepa_jax.report.metric import Metric
 
 
@@ -88,6 +89,12 @@ class Progress:
             return
         left = (self.steps - row["step"]) * row["seconds_per_step"]
         self.console.print(f"step {int(row['step'])}/{self.steps}  {text}  {duration(left)} left")
+
+    def show_evaluation(self, row: Mapping[str, float]) -> None:
+        """Print what a quick evaluation found."""
+        shown = [name for name, metric in self.metrics.items() if metric.progress and name in row]
+        parts = [f"{name.removeprefix(PREFIX)} {row[name]:.4g}" for name in shown]
+        self.console.print(f"step {int(row['step'])}/{self.steps}  held out: {'  '.join(parts)}")
 
     def alarm(self, row: Mapping[str, float]) -> None:
         """Warn, once each, of metrics that are below what their task calls sound."""

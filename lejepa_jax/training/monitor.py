@@ -40,6 +40,7 @@ class Monitor:
         log: Where rows of metrics go.
         progress: Where a person sees them.
         newest: Gives the step of the newest checkpoint.
+        rated_by: Name of the metric by which the best checkpoint is chosen.
     """
 
     def __init__(
@@ -50,16 +51,18 @@ class Monitor:
         log: Metrics,
         progress: Progress,
         newest: Callable[[], int | None],
+        rated_by: str = "loss",
     ):
         self.recipe, self.log, self.progress, self.newest = recipe, log, progress, newest
         paths = jax.tree_util.tree_leaves_with_path(params)
         self.names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
         self.pending: collections.deque[tuple[int, dict[str, jax.Array]]] = collections.deque()
-        self.losses: list[float] = []
+        self.rated_by = rated_by
+        self.since_save: dict[str, list[float]] = {"loss": [], rated_by: []}
         self.last: dict[str, float] = {}
         self.skipped = self.skipped_in_a_row = 0
         self.first_step = self.since_step = first_step
-        self.began = self.since = time.perf_counter()
+        self.began = self.since = self.second = time.perf_counter()
         self.waited = 0.0
         self.compile_seconds = 0.0
 
@@ -93,17 +96,34 @@ class Monitor:
                 self._skip(step, row, finite)
             else:
                 self.skipped_in_a_row = 0
-                self.losses.append(row["loss"])
+                for name, values in self.since_save.items():
+                    values.extend([row[name]] if name in row else [])
                 self.last = {"step": step, **row}
             self._estimate(step)
             if step % self.recipe.log_every == 0 or step == self.recipe.steps:
                 self._write(step, {} if skipped else row)
 
-    def mean_loss(self) -> float:
-        """Return the mean loss since the last call; infinite if every step was skipped."""
-        mean = sum(self.losses) / len(self.losses) if self.losses else math.inf
-        self.losses.clear()
-        return mean
+    def watch(self, step: int, measure: Callable[[], Mapping[str, float]]) -> None:
+        """Log what a quick evaluation after a step finds; its time is no part of the speed."""
+        self.settle(keep=0)
+        began = time.perf_counter()
+        found = measure()
+        seconds = time.perf_counter() - began
+        self.since, self.second = self.since + seconds, self.second + seconds
+        row = {"step": step, **found, "eval/seconds": seconds}
+        # A value of this very step: those of the steps since the last checkpoint do not count.
+        self.since_save |= {name: [found[name]] for name in (self.rated_by,) if name in found}
+        self.log.write(row)
+        self.progress.show_evaluation(row)
+
+    def rate(self) -> dict[str, float]:
+        """Return means since the last call, by which a checkpoint is rated; Inf without a value."""
+        means = {
+            name: sum(values) / len(values) if values else math.inf
+            for name, values in self.since_save.items()
+        }
+        self.since_save = {name: [] for name in means}
+        return means
 
     def _skip(self, step: int, row: Mapping[str, float], finite: np.ndarray) -> None:
         self.skipped, self.skipped_in_a_row = self.skipped + 1, self.skipped_in_a_row + 1

@@ -13,18 +13,22 @@ from lejepa_jax.training.recipe import Recipe
 def warmup_steps(recipe: Recipe) -> int:
     """Return the steps of warm-up: those of the recipe, or a tenth of a run too short for them.
 
+    After a warm restart, the run is what follows it.
+
     Args:
         recipe: The run.
 
     Returns:
         The number of steps.
     """
-    steps = recipe.decay_steps or recipe.steps
+    steps = (recipe.decay_steps or recipe.steps) - (recipe.restart_at or 0)
     return recipe.warmup_steps if recipe.warmup_steps < steps else steps // 10
 
 
 def learning_rates(recipe: Recipe) -> optax.Schedule:
     """Make the schedule: linear warm-up, then half a cosine, then its last value.
+
+    After a warm restart it warms up from the last value, and decays along half a cosine again.
 
     Args:
         recipe: The run.
@@ -32,13 +36,19 @@ def learning_rates(recipe: Recipe) -> optax.Schedule:
     Returns:
         The learning rate after a number of updates.
     """
-    return optax.warmup_cosine_decay_schedule(
-        init_value=0.0,
-        peak_value=recipe.learning_rate,
+    peak, last = recipe.learning_rate, recipe.learning_rate * recipe.final_learning_rate
+    start, end = recipe.restart_at or 0, recipe.decay_steps or recipe.steps
+    rates = optax.warmup_cosine_decay_schedule(
+        init_value=0.0 if start == 0 else last,
+        peak_value=peak,
         warmup_steps=warmup_steps(recipe),
-        decay_steps=recipe.decay_steps or recipe.steps,
-        end_value=recipe.learning_rate * recipe.final_learning_rate,
+        decay_steps=end - start,
+        end_value=last,
     )
+    if start == 0:
+        return rates
+    # Skipped steps are no updates: the first few counts after the restart may be below it.
+    return optax.join_schedules([optax.constant_schedule(last), rates], [start])
 
 
 def make_optimizer(recipe: Recipe, kinds: PyTree) -> optax.GradientTransformation:

@@ -17,6 +17,7 @@ from lejepa_jax.training.task import TaskConfig
 Strategy = Literal["shard_map", "pmap", "jit"]
 Precision = Literal["float32", "bfloat16"]
 OptimizerName = Literal["adamw", "sgd"]
+Extend = Literal["final_rate", "warm_restart"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Recipe:
         warmup_steps: Steps of linear warm-up; a tenth of the steps where there are not more.
         decay_steps: Step at which the cosine ends; the last step by default. After it the learning
             rate keeps its last value.
+        extend: How a finished run that gets more steps goes on: at the last learning rate
+            (`final_rate`), or warmed up to the peak again and decayed anew (`warm_restart`).
+        restart_at: Step of the last warm restart; filled in by `extend`.
         weight_decay: Of weights only; biases, norms, positions and tokens do not decay.
         adam_b2: Decay of the second moment of AdamW.
         momentum: Of SGD.
@@ -56,7 +60,12 @@ class Recipe:
         precision: Type in which the networks compute; parameters and statistics are float32.
         log_every: Steps from one line of the log to the next.
         checkpoint_every: Steps from one checkpoint to the next; the newest 3 and the best are kept.
+        keep_best: By what a checkpoint is the best: `loss`, another metric of training (means since
+            the last checkpoint), or one of `evaluate_every`, such as `knn`; then there is a
+            checkpoint at each evaluation.
         evaluate: Run the evaluators and write the report at the end.
+        evaluate_every: Steps from one quick evaluation to the next, on a fixed subset; 0 for none.
+            By default a tenth of the steps if there is an evaluation at the end.
         max_skipped_steps: Steps in a row with a non-finite gradient or update (NaN or Inf), which
             therefore change nothing, before the run stops.
         profile: Steps to trace, for TensorBoard or Perfetto, in WORKDIR/profile.
@@ -84,6 +93,8 @@ class Recipe:
     final_learning_rate: float = 1e-3
     warmup_steps: int = 50
     decay_steps: int | None = None
+    extend: Extend = "final_rate"
+    restart_at: int | None = None
     weight_decay: float = 0.05
     adam_b2: float = 0.999
     momentum: float = 0.9
@@ -100,7 +111,9 @@ class Recipe:
     precision: Precision = "float32"
     log_every: int = 10
     checkpoint_every: int = 200
+    keep_best: str = "loss"
     evaluate: bool = True
+    evaluate_every: int | None = None
     max_skipped_steps: int = 5
     profile: int = 0
     debug: bool = False
@@ -115,15 +128,17 @@ class Recipe:
     def __post_init__(self):
         at_least_1 = ("steps", "global_batch_size", "log_every", "checkpoint_every")
         optional = ("devices", "microbatch", "decay_steps", "num_processes", "heartbeat_seconds")
+        optional += ("restart_at",)
         not_negative = ("warmup_steps", "weight_decay", "final_learning_rate", "seed")
-        not_negative += ("max_bad_records", "max_skipped_steps", "profile")
+        not_negative += ("max_bad_records", "max_skipped_steps", "profile", "evaluate_every")
         for name in (*at_least_1, *optional):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         for name in not_negative:
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"{name} must not be negative, got {value}")
         for name in ("learning_rate", "clip_norm"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:

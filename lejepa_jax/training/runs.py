@@ -185,7 +185,7 @@ def read_run(workdir: Path) -> RunSummary:
         "stopped" if step < steps else "finished" if results else "trained",
         step,
         steps,
-        last.get("loss"),
+        next((row["loss"] for row in reversed(rows) if "loss" in row), None),
         results,
         metadata,
     )

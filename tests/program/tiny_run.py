@@ -26,6 +26,7 @@ RECIPE = Recipe(
         projector_layers=2,
         num_slices=16,
         eval_size=8,
+        lidar_examples=0,
     ),
     steps=20,
     global_batch_size=64,
@@ -96,6 +97,7 @@ CLOUD_LEJEPA = SHORT(
         eval_points=24,
         eval_batch_size=16,
         knn_k=3,
+        lidar_examples=0,
     ),
 )
 

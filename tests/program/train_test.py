@@ -234,8 +234,10 @@ def test_an_empty_class_and_an_unreadable_image_get_one_line(wrong, tmp_path, mo
 
 
 def test_a_run_ends_with_results_a_table_and_a_report(tmp_path, capsys):
-    assert run(tmp_path, "--evaluate", "--ema-decay", "0.9") == 0
+    watched = ("--evaluate-every", "10", "--task.quick-examples", "60")
+    assert run(tmp_path, "--evaluate", "--ema-decay", "0.9", *watched) == 0
     output = capsys.readouterr().out
+    assert "step 10/20  held out: knn 0." in output
     assert "1-shot" in output
     assert str(tmp_path / "report.html") in output.replace("\n", "")
     results = json.loads((tmp_path / "results.json").read_text())
@@ -245,7 +247,13 @@ def test_a_run_ends_with_results_a_table_and_a_report(tmp_path, capsys):
     # 500 held-out digits: better than chance by far, even here.
     assert results["linear"]["encoder"] > 0.4
     assert results["diagnostics"]["sigreg_null"] == pytest.approx(1.0525, abs=1e-3)
+    # The mean over the last tenth of the rows.
+    scores = [row["label_free_score"] for row in rows(tmp_path) if "label_free_score" in row]
+    score = results["diagnostics"]["encoder"]["label_free_score"]
+    assert score == pytest.approx(np.mean(scores[-2:]))
     page = (tmp_path / "report.html").read_text()
+    assert "after step 20: loss" in page
+    assert "eval/knn 0." in page
     assert "<img" in page
     assert "://" not in re.sub(r"data:image/[^\"]*|xmlns=\"[^\"]*\"", "", page)
     told = json.loads((tmp_path / "run.json").read_text())
