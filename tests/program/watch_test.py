@@ -99,6 +99,7 @@ def test_a_best_that_cannot_be_chosen_gets_one_line(flags, message, tmp_path, ca
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 CLOUDS = [pytest.param(name, marks=pytest.mark.slow) for name in ("clouds", "parts")]
