@@ -33,7 +33,8 @@ from lejepa_jax.data.batching import batches
 from lejepa_jax.data.inspection import fingerprint
 from lejepa_jax.data.records import TooManyBadRecords
 from lejepa_jax.data.splits import Splits
-from lejepa_jax.evaluation.results import run_evaluators
+from lejepa_jax.evaluation.results import Results, run_evaluators
+from lejepa_jax.models.checkpoint import describe_kept, export_run
 from lejepa_jax.report.facts import data_facts
 from lejepa_jax.report.page import write_report
 from lejepa_jax.report.tables import results_table
@@ -61,7 +62,7 @@ from lejepa_jax.training.recipe import Recipe, describe
 from lejepa_jax.training.resume import check_resumable, continue_schedule
 from lejepa_jax.training.runs import run_metadata
 from lejepa_jax.training.signals import Stop
-from lejepa_jax.training.step import TrainState, initial_state
+from lejepa_jax.training.step import TrainState, initial_state, trained_variables
 from lejepa_jax.training.storage.files import write_atomically
 from lejepa_jax.training.task import Task
 from lejepa_jax.training.watch import Watch, rating_of, with_logged
@@ -140,6 +141,7 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
     config = describe(recipe) | {"fingerprint": data_print}
     if is_first:
         metadata = run_metadata(name, command, config, recipe.steps) | {"data": dict(splits.info)}
+        metadata |= describe_kept(task.kept, recipe.precision)
         write_atomically(workdir / "run.json", json.dumps(metadata, indent=2))
     warmup = warmup_steps(recipe)
     progress.say(
@@ -214,15 +216,14 @@ def fit(run: Run, stop: Stop) -> tuple[TrainState, bool]:
 # --- evaluation -----------------------------------------------------------------------------------
 
 
-def evaluate(run: Run, state: TrainState) -> None:
+def evaluate(run: Run, state: TrainState) -> Results:
     """Run every evaluator, in every process; the first one writes the results and the report."""
     # The untrained variables are made once more: keeping them would cost their memory.
-    trained = state.variables if state.ema is None else state.ema
-    variables = {"encoder": trained, "untrained": run.init().variables}
+    variables = {"encoder": trained_variables(state), "untrained": run.init().variables}
     key, shard_batch = run.evaluation_key, run.parallel.shard_eval_batch
     results = run_evaluators(run.task.evaluators, key, variables, run.splits, shard_batch)
     if not run.is_first:
-        return
+        return results
     rows = read_metrics(run.workdir)
     results = with_logged(results, rows, run.task.metrics)
     write_atomically(run.workdir / "results.json", json.dumps(results.as_json(), indent=2))
@@ -237,6 +238,7 @@ def evaluate(run: Run, state: TrainState) -> None:
     )
     run.progress.console.print(results_table(results))
     run.progress.say(f"report: {report}")
+    return results
 
 
 def main(arguments: list[str]) -> int:
@@ -284,9 +286,10 @@ def main(arguments: list[str]) -> int:
             return 0 if stop.signal == signal.SIGTERM else 128 + stop.signal
         for record in run.splits.train.bad_records[:20]:
             run.progress.say(f"skipped {record.name}: {record.reason}")
-        if recipe.evaluate:
-            evaluate(run, state)
-        return 0 if written else 1
+        results = evaluate(run, state) if recipe.evaluate else None
+        said = {"say": run.progress.say, "warn": run.progress.warn}
+        kept = export_run(run.task.kept, state, run.workdir, run.splits, results, **said)
+        return 0 if written and kept else 1
 
 
 if __name__ == "__main__":

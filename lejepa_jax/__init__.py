@@ -1,10 +1,13 @@
 """LeJEPA in JAX: SIGReg, its statistics and the objective, each a pure function.
 
 Encoders, data, views, evaluation, the report and training are in the sub-packages `nn`, `data`,
-`augment`, `evaluation`, `report` and `training`: what is here needs JAX alone.
+`augment`, `evaluation`, `report` and `training`: what is here needs JAX alone. `load` and `save`
+are for trained encoders, see `models`.
 """
 
+import importlib
 import warnings
+from typing import TYPE_CHECKING
 
 from lejepa_jax.diagnostics.covariance import (
     Covariance,
@@ -76,6 +79,10 @@ from lejepa_jax.statistics.targets import (
 )
 from lejepa_jax.training.microbatch import MicrobatchResult, microbatched_value_and_grad
 
+if TYPE_CHECKING:
+    from lejepa_jax.models.loading import load
+    from lejepa_jax.models.saving import save
+
 __all__ = [
     "CloudSummary",
     "Covariance",
@@ -117,6 +124,7 @@ __all__ = [
     "laplace_target",
     "lejepa_loss",
     "lidar",
+    "load",
     "mardia",
     "merge_covariances",
     "microbatched_value_and_grad",
@@ -132,6 +140,7 @@ __all__ = [
     "rankme",
     "sample_count",
     "sample_covariance",
+    "save",
     "shapiro_wilk",
     "sigreg",
     "sigreg_null",
@@ -151,15 +160,19 @@ __all__ = [
     "whiten",
 ]
 
+# Networks are of Flax, which takes a second to import: only who asks for these waits for it.
+_LATE = {"load": "lejepa_jax.models.loading", "save": "lejepa_jax.models.saving"}
 _RENAMED = {"generalised_normal_target": "generalized_normal_target"}
 
 
 def __getattr__(name: str) -> object:
-    """Give the version, and what was renamed by its old name, with a warning."""
+    """Give the version, what is imported late, and by its old name what was renamed."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("lejepa-jax")
+    if name in _LATE:
+        return getattr(importlib.import_module(_LATE[name]), name)
     if name in _RENAMED:
         new = _RENAMED[name]
         message = f"lejepa_jax.{name} is now lejepa_jax.{new}"

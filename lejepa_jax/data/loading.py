@@ -150,6 +150,7 @@ def load(
     )
     if not isinstance(parts, Parts):
         raise ValueError(f"the reader of {name!r} must return Parts, got {type(parts).__name__}")
+    used = data_range.kind
     if data_range.kind != "type":
         if not isinstance(parts.train, EncodedImages):
             raise ValueError(f"data_range is for image files, which {name} has none of")
@@ -157,6 +158,7 @@ def load(
         if data_range.kind == "percentiles":
             low, high = parts.train.percentiles(PERCENTILES)
             scale.set_range(low, high)
+        used = f"{low!r},{high!r}"
         info = {**parts.info, "data_range": f"values from {low:g} to {high:g} become 0 to 255"}
         parts = parts._replace(info=info)
     held = parts.test if holdout == "test" else parts.validation
@@ -178,6 +180,8 @@ def load(
         prepare=prepare,
         noun="images",
     )
+    for source in (splits.train, splits.test):
+        source.data_range = used
     duplicates = count_duplicates(splits.train, splits.test)
     if duplicates == 0:
         return splits

@@ -81,10 +81,13 @@ class ImageSource(Source):
     Attributes:
         image_size: Height and width of every image, in pixels.
         channels: 1 (gray) or 3 (RGB).
+        data_range: Which values of image files became 0 and 255, as `DataOptions.data_range` has
+            it; percentiles as the numbers that they are.
     """
 
     image_size: int
     channels: int
+    data_range: str = "type"
 
     @abc.abstractmethod
     def subset(self, indices: Int[np.ndarray, " b"]) -> "ImageSource":

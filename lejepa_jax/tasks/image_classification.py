@@ -32,7 +32,7 @@ from lejepa_jax.statistics.reductions import AxisName, global_mean
 from lejepa_jax.tasks.images import ImageConfig, patch_maps
 from lejepa_jax.tasks.watching import quick_accuracy_metrics
 from lejepa_jax.training.networks import Variables, network
-from lejepa_jax.training.task import Batch, Task
+from lejepa_jax.training.task import Batch, Kept, Part, Task
 
 # Views of an example and its stochastic depth count up from 0; what a pair draws is apart.
 _DEPTH, _PAIR = 2**20, 2**21
@@ -102,13 +102,16 @@ class ClassificationConfig(ImageConfig):
                 f"{splits.name} must have at least 2 classes to tell apart, "
                 f"got {splits.train.num_classes}"
             )
-        return classification_task(
+        task = classification_task(
             self,
             channels=splits.train.channels,
             num_classes=splits.train.num_classes,
             dtype=dtype,
             axis_name=axis_name,
         )
+        encoder = self.encoder_maker(in_channels=splits.train.channels)
+        parts = {"encoder": Part(encoder, ("encoder",))}
+        return task._replace(kept=Kept(parts, self.preprocessing(self.view, splits)))
 
 
 class Classifier(nnx.Module):
@@ -161,12 +164,11 @@ def classification_task(
         >>> jax.eval_shape(scores, jax.random.key(0)).shape
         (4, 3)
     """
+    make_encoder = config.encoder_maker(in_channels=channels)
 
     def make(key: PRNGKeyArray) -> Classifier:
         rngs = nnx.Rngs(key)
-        encoder = config.make_encoder(
-            in_channels=channels, dtype=dtype, axis_name=axis_name, rngs=rngs
-        )
+        encoder = make_encoder(dtype=dtype, axis_name=axis_name, rngs=rngs)
         return Classifier(encoder, num_classes, rngs=rngs)
 
     net = network(make)

@@ -1,7 +1,7 @@
 """LeJEPA pretraining on images, as a task of the training loop."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from lejepa_jax.augment.views import eval_view, make_views
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.tasks.images import ImageConfig
-from lejepa_jax.tasks.joint_embedding import joint_embedding_task
+from lejepa_jax.tasks.joint_embedding import joint_embedding_task, kept_parts
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.training.task import Batch, Task
@@ -54,9 +54,12 @@ class PretrainingConfig(ImageConfig, ObjectiveConfig):
         self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
     ) -> Task:
         """Make the task; see `lejepa_pretraining`."""
-        return lejepa_pretraining(
+        task = lejepa_pretraining(
             self, channels=splits.train.channels, dtype=dtype, axis_name=axis_name
         )
+        encoder = self.encoder_maker(in_channels=splits.train.channels)
+        preprocessing = self.preprocessing(self.view_specs[0], splits)
+        return task._replace(kept=kept_parts(self, encoder, preprocessing))
 
 
 def lejepa_pretraining(
@@ -113,7 +116,5 @@ def lejepa_pretraining(
         pictures=lambda source, index: source.gather(index)["image"],
     )
 
-    def encoder(**options: Any) -> Any:
-        return config.make_encoder(in_channels=channels, **options)
-
+    encoder = config.encoder_maker(in_channels=channels)
     return joint_embedding_task(config, modality, encoder, dtype=dtype, axis_name=axis_name)

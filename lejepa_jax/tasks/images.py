@@ -1,6 +1,7 @@
 """What tasks on images share: how images are stored, shown to an encoder, and loaded."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -77,13 +78,42 @@ class ImageConfig:
             options=self.data_options,
         )
 
-    def make_encoder(self, **options: Any) -> Any:
-        """Make the encoder, with the position encoding of this configuration if there is one."""
+    def encoder_maker(self, *, in_channels: int) -> Callable[..., Any]:
+        """Bind what is known of the encoder; `dtype`, `axis_name` and `rngs` are still wanted.
+
+        Args:
+            in_channels: Channels of the images.
+
+        Returns:
+            What makes it, with the position encoding of this configuration if there is one.
+        """
         position = {} if self.encoding is None else {"position": self.encoding}
         make = self.encoder
         if isinstance(make, str):
             make = encoder_by_name(make, image_size=self.eval_size)
-        return make(**options, **position)
+        return functools.partial(make, in_channels=in_channels, **position)
+
+    def preprocessing(self, like: ViewSpec, splits: Splits) -> dict[str, Any]:
+        """Say what `eval_inputs` does to the images of a data set, as JSON can hold it.
+
+        Args:
+            like: The view whose statistics normalize.
+            splits: The data.
+
+        Returns:
+            Fields of `lejepa_jax.models.preprocessing.ImagePreprocessing`.
+        """
+        return {
+            "kind": "images",
+            "channels": splits.train.channels,
+            "image_size": self.image_size,
+            "eval_size": self.eval_size,
+            "crop": self.eval_crop,
+            "mean": list(like.mean),
+            "std": list(like.std),
+            "data_range": splits.train.data_range,
+            "batch_size": self.eval_batch_size,
+        }
 
     def eval_inputs(
         self, batch: Batch, like: ViewSpec, size: int | None = None

@@ -4,7 +4,8 @@ Images, point clouds or anything else: a `Modality` says how views are made and 
 compare with. `lejepa_jax.tasks.image_pretraining` has the one of images.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -28,7 +29,7 @@ from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.tasks.probing import embedding_evaluators
 from lejepa_jax.tasks.watching import quick_embedding_metrics
 from lejepa_jax.training.networks import network
-from lejepa_jax.training.task import Batch, Task
+from lejepa_jax.training.task import Batch, Kept, Part, Task
 
 # Below this standard deviation in some direction, after warm-up, embeddings have collapsed.
 _COLLAPSED = 0.1
@@ -155,6 +156,35 @@ def joint_embedding_task(
     )
     metrics = embedding_metrics(null) | quick_embedding_metrics(null)
     return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
+
+
+def kept_parts(
+    config: ObjectiveConfig,
+    make_encoder: Callable[..., Any],
+    preprocessing: Mapping[str, Any],
+    path: tuple[str, ...] = ("encoder",),
+) -> Kept:
+    """Say what a run of LeJEPA leaves behind: the encoder and the projector.
+
+    Args:
+        config: The objective.
+        make_encoder: Makes the encoder from `rngs`, and of images also `dtype`.
+        preprocessing: What an example goes through, see `Kept`.
+        path: Where the encoder is in the variables.
+
+    Returns:
+        What is kept.
+    """
+    features = nnx.eval_shape(lambda: make_encoder(rngs=nnx.Rngs(0))).features
+    projector = functools.partial(
+        Projector,
+        features,
+        config.embedding_features,
+        hidden_features=config.hidden_features,
+        num_layers=config.projector_layers,
+    )
+    parts = {"encoder": Part(make_encoder, path), "projector": Part(projector, ("projector",))}
+    return Kept(parts, preprocessing)
 
 
 def embedding_metrics(null_mean: float | None) -> dict[str, Metric]:

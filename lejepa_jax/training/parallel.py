@@ -19,6 +19,7 @@ from lejepa_jax.training.sharding import (
     all_gather_params,
     optimizer_shardings,
     parameter_shardings,
+    shard_rows,
 )
 from lejepa_jax.training.step import TrainState, make_gradient, make_step
 from lejepa_jax.training.task import Batch, Task
@@ -97,16 +98,7 @@ def parallelize(
     axis_name = axis_name_of(recipe)
     make = functools.partial(make_gradient, recipe, task, key, num_microbatches, axis_name)
 
-    def shard_eval_batch(batch: Mapping[str, np.ndarray]) -> Batch:
-        # The last rows of a data set need not divide among the devices: they go to each.
-        whole = len(next(iter(batch.values()))) % mesh.size == 0
-        return {
-            name: jax.make_array_from_callback(
-                np.shape(array), rows if whole else everywhere, np.asarray(array).__getitem__
-            )
-            for name, array in batch.items()
-        }
-
+    shard_eval_batch = functools.partial(shard_rows, mesh=mesh)
     if recipe.strategy == "pmap":
         return ParallelStep(*_pmap(recipe, mesh, optimizer, make()), shard_eval_batch, where)
 

@@ -99,6 +99,29 @@ def arrange_devices(shape: tuple[int, ...], devices: Sequence[Any]) -> np.ndarra
     return np.array(ordered).reshape(shape)
 
 
+def shard_rows(batch: Mapping[str, np.ndarray], mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
+    """Put a batch that every process holds on the devices, rows sharded over all of them.
+
+    Args:
+        batch: Arrays by name, examples first.
+        mesh: The devices. Rows that they do not divide, such as the last of a data set, go to each.
+
+    Returns:
+        The same on the devices.
+
+    Examples:
+        >>> mesh = make_mesh({"data": 2, "fsdp": 1}, jax.devices()[:2])
+        >>> shard_rows({"x": np.zeros((4, 3))}, mesh)["x"].sharding.shard_shape((4, 3))
+        (2, 3)
+    """
+    whole = len(next(iter(batch.values()))) % mesh.size == 0
+    where = NamedSharding(mesh, P(AXES) if whole else P())
+    return {
+        name: jax.make_array_from_callback(np.shape(array), where, np.asarray(array).__getitem__)
+        for name, array in batch.items()
+    }
+
+
 def parameter_shardings(params: PyTree, kinds: PyTree, mesh: jax.sharding.Mesh) -> PyTree:
     """Choose where each parameter is, by `MIN_SHARDED_SIZE`.
 

@@ -55,6 +55,11 @@ def initial_state(
     return TrainState(jnp.int32(0), variables, optimizer.init(variables.params), ema)
 
 
+def trained_variables(state: TrainState) -> Variables:
+    """Return the variables that are evaluated and kept: the averages if there are any."""
+    return state.variables if state.ema is None else state.ema
+
+
 def make_gradient(
     recipe: Recipe,
     task: Task,

@@ -20,6 +20,31 @@ from lejepa_jax.training.networks import Variables
 Batch = Mapping[str, Array]
 
 
+class Part(NamedTuple):
+    """A network of a task that is kept when the training is over.
+
+    Attributes:
+        make: Makes it from `rngs`, and of images also `dtype`; a function or a partial one.
+        path: Where its parameters and its state are in those of the task.
+    """
+
+    make: Callable[..., Any]
+    path: tuple[str, ...]
+
+
+class Kept(NamedTuple):
+    """What a run leaves behind: an encoder, and what it is given.
+
+    Attributes:
+        parts: The `encoder`, and maybe the `projector`.
+        preprocessing: What an example goes through before the encoder, as JSON can hold it; see
+            `lejepa_jax.models.preprocessing`.
+    """
+
+    parts: Mapping[str, Part]
+    preprocessing: Mapping[str, Any]
+
+
 class Task(NamedTuple):
     """What a run trains, as pure functions.
 
@@ -40,6 +65,7 @@ class Task(NamedTuple):
         evaluators: What is measured at the end of a run, by name.
         quick_evaluators: What is measured during a run, by name; `metrics` says how their numbers
             are shown, behind `eval/`.
+        kept: What is kept as a model at the end of a run; None for nothing.
     """
 
     init: Callable[[PRNGKeyArray], Variables]
@@ -52,6 +78,7 @@ class Task(NamedTuple):
     metrics: Mapping[str, Metric]
     evaluators: Mapping[str, Evaluator]
     quick_evaluators: Mapping[str, QuickEvaluator] = MappingProxyType({})
+    kept: Kept | None = None
 
 
 @runtime_checkable

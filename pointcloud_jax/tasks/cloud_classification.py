@@ -32,6 +32,7 @@ from pointcloud_jax.tasks.supervised import (
     apply_protocol,
     check_float32,
     evaluation_view,
+    kept_encoder,
     named_accuracies,
     protocols,
     summed_loss,
@@ -71,9 +72,10 @@ class ClassificationConfig(SupervisedConfig):
         self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
     ) -> Task:
         """Make the task; see `classification_task`."""
-        return classification_task(
+        task = classification_task(
             self, num_classes=splits.train.num_classes, dtype=dtype, axis_name=axis_name
         )
+        return task._replace(kept=kept_encoder(self))
 
 
 def classification_task(

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 from lejepa_jax.checks import check_choice, check_positive
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.tasks.joint_embedding import joint_embedding_task
+from lejepa_jax.tasks.joint_embedding import joint_embedding_task, kept_parts
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.training.task import Batch, Task
@@ -94,7 +94,16 @@ class CloudPretrainingConfig(ObjectiveConfig):
     ) -> Task:
         """Make the task; see `cloud_pretraining_task`."""
         del splits
-        return cloud_pretraining_task(self, dtype=dtype, axis_name=axis_name)
+        task = cloud_pretraining_task(self, dtype=dtype, axis_name=axis_name)
+        preprocessing = {
+            "kind": "clouds",
+            "num_points": self.eval_points,
+            "normals": self.normals,
+            "batch_size": self.eval_batch_size,
+        }
+        # Inside what hands it the views.
+        path = ("encoder", "encoder")
+        return task._replace(kept=kept_parts(self, self.encoder, preprocessing, path))
 
 
 class CloudEncoder(nnx.Module):

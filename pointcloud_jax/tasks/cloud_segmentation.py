@@ -31,6 +31,7 @@ from pointcloud_jax.tasks.supervised import (
     apply_protocol,
     check_float32,
     evaluation_view,
+    kept_encoder,
     named_accuracies,
     protocols,
     summed_loss,
@@ -65,7 +66,8 @@ class SegmentationConfig(SupervisedConfig):
     ) -> Task:
         """Make the task; see `segmentation_task`."""
         part_class = splits.train.part_class
-        return segmentation_task(self, part_class=part_class, dtype=dtype, axis_name=axis_name)
+        task = segmentation_task(self, part_class=part_class, dtype=dtype, axis_name=axis_name)
+        return task._replace(kept=kept_encoder(self))
 
 
 def segmentation_task(

@@ -19,7 +19,7 @@ from lejepa_jax.data.splits import Splits
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.reductions import AxisName, global_mean
 from lejepa_jax.tasks.watching import quick_accuracy_metrics
-from lejepa_jax.training.task import Batch
+from lejepa_jax.training.task import Batch, Kept, Part
 from pointcloud_jax.augment.views import PointViews, PointViewSpec, make_point_views
 from pointcloud_jax.data import loading as data
 from pointcloud_jax.geometry import rotations
@@ -114,6 +114,25 @@ class SupervisedConfig:
             for source in (splits.train, splits.test)
         )
         return splits._replace(train=train, test=test)
+
+
+def kept_encoder(config: SupervisedConfig) -> Kept:
+    """Say what a run leaves behind: the encoder of the first network.
+
+    Args:
+        config: What is learned.
+
+    Returns:
+        What is kept.
+    """
+    name, make = next(iter(config.networks.items()))
+    preprocessing = {
+        "kind": "clouds",
+        "num_points": config.view.num_points,
+        "normals": config.normals,
+        "batch_size": config.eval_batch_size,
+    }
+    return Kept({"encoder": Part(make, (name, "encoder"))}, preprocessing)
 
 
 def training_view(

@@ -128,6 +128,16 @@ class EncodedImages(ImageSource):
             held[rows] = (held[rows] + 1) % len(self)
         raise TooManyBadRecords("no image could be read")
 
+    def read(self, indices: Int[np.ndarray, " b"]) -> tuple[Batch, dict[int, BadRecord]]:
+        """Read and decode the images at `indices`; nothing stands in for what is unreadable.
+
+        Returns:
+            The images, and what could not be read by its row, which is black.
+        """
+        out = self._allocate(len(indices))
+        out["index"][:] = indices
+        return out, self._decode(np.arange(len(indices)), indices, out)
+
     def subset(self, indices: Int[np.ndarray, " b"]) -> "EncodedImages":
         """Return a source of only the images at `indices`, in that order."""
         return EncodedImages(

@@ -1,0 +1,16 @@
+"""Trained encoders as something to keep and use: save, load, embed, continue."""
+
+from lejepa_jax.models.loading import bundled_models, load
+from lejepa_jax.models.model import Model, random_model
+from lejepa_jax.models.preprocessing import CloudPreprocessing, ImagePreprocessing
+from lejepa_jax.models.saving import save
+
+__all__ = [
+    "CloudPreprocessing",
+    "ImagePreprocessing",
+    "Model",
+    "bundled_models",
+    "load",
+    "random_model",
+    "save",
+]

@@ -1,0 +1,166 @@
+"""What a model is given: how images or clouds of people become what its encoder sees."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from jaxtyping import Array, Float
+
+from lejepa_jax.augment.specs import channel_statistics, check_statistics
+from lejepa_jax.augment.views import eval_view
+from lejepa_jax.data.images.levels import parse_data_range
+
+#: Sides of images and points of clouds beyond these are refused before anything is allocated.
+MAX_SIDE, MAX_BATCH, MAX_POINTS = 2**14, 2**16, 2**22
+# Pixels of one batch as the encoder sees it.
+_MAX_BATCH_VALUES = 2**31
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImagePreprocessing:
+    """How images reach an encoder, as they did in the evaluation of the run.
+
+    Attributes:
+        channels: 1 (gray) or 3 (RGB).
+        image_size: Side to which an image is squashed when it is read, in pixels.
+        eval_size: Side of what the encoder sees.
+        crop: Part of the shorter side that it sees.
+        mean: Subtracted from each channel, whose values are in [0, 1].
+        std: Divided by, likewise.
+        data_range: Which values of files of more than 8 bits become 0 and 255, see `DataOptions`.
+        batch_size: Images at a time, over all devices.
+
+    Raises:
+        ValueError: For a value out of range.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> preprocessing = ImagePreprocessing(channels=1, image_size=8, eval_size=8)
+        >>> batch = {"image": jnp.zeros((2, 8, 8, 1), jnp.uint8), "aspect": jnp.ones(2)}
+        >>> preprocessing.inputs(batch).shape
+        (2, 8, 8, 1)
+    """
+
+    kind: Literal["images"] = "images"
+    channels: int
+    image_size: int
+    eval_size: int
+    crop: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    data_range: str = "type"
+    batch_size: int = 500
+
+    def __post_init__(self):
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, got {self.channels}")
+        _check_between("image_size", self.image_size, MAX_SIDE)
+        _check_between("eval_size", self.eval_size, MAX_SIDE)
+        _check_between("batch_size", self.batch_size, MAX_BATCH)
+        values = self.batch_size * max(self.image_size, self.eval_size) ** 2 * self.channels
+        if values > _MAX_BATCH_VALUES:
+            raise ValueError(f"a batch must have at most {_MAX_BATCH_VALUES} values, got {values}")
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"crop must be above 0 and at most 1, got {self.crop}")
+        check_statistics(self.mean, self.std)
+        channel_statistics(self.mean, self.std, self.channels)
+        parse_data_range(self.data_range)
+
+    def inputs(self, batch: Mapping[str, Array]) -> Float[Array, "b s s c"]:
+        """Make what the encoder sees of a batch of a source of images."""
+        return eval_view(
+            batch["image"],
+            self.eval_size,
+            mean=self.mean,
+            std=self.std,
+            aspect=batch["aspect"],
+            crop=self.crop,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CloudPreprocessing:
+    """How clouds of points reach an encoder: about their centroid, with radius 1.
+
+    Attributes:
+        num_points: Points of a cloud in the evaluation of the run; clouds may have any number.
+        normals: Whether the encoder gets normals.
+        batch_size: Clouds at a time, over all devices.
+
+    Raises:
+        ValueError: For a value out of range.
+    """
+
+    kind: Literal["clouds"] = "clouds"
+    num_points: int
+    normals: bool = False
+    batch_size: int = 60
+
+    def __post_init__(self):
+        _check_between("num_points", self.num_points, MAX_POINTS)
+        _check_between("batch_size", self.batch_size, MAX_BATCH)
+
+    def inputs(self, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """Make the arguments of the encoder from a batch of a source of clouds."""
+        found = {"points": batch["points"]}
+        if self.normals:
+            found["normals"] = batch["normals"]
+        if "exists" in batch:
+            found["mask"] = batch["exists"]
+        return found
+
+
+Preprocessing = ImagePreprocessing | CloudPreprocessing
+_KINDS: Mapping[str, type] = {"images": ImagePreprocessing, "clouds": CloudPreprocessing}
+
+
+def read_preprocessing(found: Any) -> Preprocessing:
+    """Read what `dataclasses.asdict` of a preprocessing became in JSON.
+
+    Args:
+        found: A dictionary, maybe from a file that somebody else made.
+
+    Returns:
+        The preprocessing.
+
+    Raises:
+        ValueError: If a field is missing, unknown, of another type or out of range.
+
+    Examples:
+        >>> read_preprocessing({"kind": "clouds", "num_points": 64}).batch_size
+        60
+    """
+    kind = found.get("kind") if isinstance(found, dict) else None
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ValueError(f"preprocessing must be of the kind {' or '.join(_KINDS)}")
+    fields = {field.name: field for field in dataclasses.fields(_KINDS[kind])}
+    values = {}
+    for name, value in found.items():
+        if name not in fields:
+            raise ValueError(f"preprocessing has no field {str(name)[:80]!r}")
+        values[name] = _read_field(name, value, fields[name].type)
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in values and field.default is dataclasses.MISSING
+    ]
+    if missing:
+        raise ValueError(f"preprocessing lacks {', '.join(missing)}")
+    return _KINDS[kind](**values)
+
+
+def _read_field(name: str, value: Any, wanted: Any) -> Any:
+    if wanted == tuple[float, ...] and isinstance(value, list) and len(value) <= 4:
+        if all(isinstance(x, int | float) and math.isfinite(x) for x in value):
+            return tuple(float(x) for x in value)
+    elif wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is (wanted if wanted in (int, bool) else str):
+        return value
+    raise ValueError(f"preprocessing has a field {name} of another type, got {str(value)[:80]!r}")
+
+
+def _check_between(name: str, value: int, most: int) -> None:
+    if not 1 <= value <= most:
+        raise ValueError(f"{name} must be between 1 and {most}, got {value}")
