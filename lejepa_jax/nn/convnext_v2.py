@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from lejepa_jax.checks import check_choice
+from lejepa_jax.nn.depthwise import CONVOLUTIONS
 from lejepa_jax.nn.layers import (
     check_images,
     check_sizes,
@@ -91,11 +92,14 @@ class ConvNeXtBlock(nnx.Module):
 
     Args:
         features: Number of channels.
+        derivatives: Of the convolution, see `depthwise_conv`.
         dtype: Type in which the layers compute.
         rngs: Source of the initial parameters.
     """
 
-    def __init__(self, features: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(
+        self, features: int, *, derivatives: str = "reverse", dtype: DTypeLike, rngs: nnx.Rngs
+    ):
         self.depthwise = nnx.Conv(
             features,
             features,
@@ -104,6 +108,7 @@ class ConvNeXtBlock(nnx.Module):
             feature_group_count=features,
             kernel_init=_kernel_init,
             dtype=dtype,
+            conv_general_dilated=CONVOLUTIONS[derivatives],
             rngs=rngs,
         )
         self.norm = layer_norm(features, rngs=rngs)
@@ -134,14 +139,16 @@ class ConvNeXt(nnx.Module):
         stem_patch: Side of the patches of the stem: 4 as published, 1 or 2 for small images.
         in_channels: Channels of the images.
         drop_path: Stochastic depth of the last block, rising linearly from 0.
+        derivatives: `reverse` or `all`, which `jax.jvp` and `jax.jacfwd` need and which is slower
+            on a CPU, see `depthwise_conv`.
         dtype: Type in which convolutions and linear maps compute.
         axis_name: Ignored: nothing in this encoder looks across the batch. It is here so that all
             encoders are made alike.
         rngs: Source of the initial parameters.
 
     Raises:
-        ValueError: If `widths` has another length than `depths`, a size is not positive, or
-            `drop_path` is not in [0, 1).
+        ValueError: If `widths` has another length than `depths`, a size is not positive,
+            `derivatives` is unknown, or `drop_path` is not in [0, 1).
 
     Examples:
         >>> def encode(images):
@@ -164,6 +171,7 @@ class ConvNeXt(nnx.Module):
         stem_patch: int = 4,
         in_channels: int = 3,
         drop_path: float = 0.0,
+        derivatives: str = "reverse",
         dtype: DTypeLike = jnp.float32,
         axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
@@ -175,6 +183,7 @@ class ConvNeXt(nnx.Module):
             )
         for depth, width in zip(depths, widths, strict=True):
             check_sizes(depths=depth, widths=width)
+        check_choice("derivatives", derivatives, tuple(CONVOLUTIONS))
         check_sizes(stem_patch=stem_patch, in_channels=in_channels)
         self.in_channels = in_channels
         self.stem_patch = stem_patch
@@ -194,7 +203,7 @@ class ConvNeXt(nnx.Module):
             layer_norm(width, rngs=rngs) for width in (widths[0], *widths[:-1])
         )
         self.blocks = nnx.List(
-            ConvNeXtBlock(width, dtype=dtype, rngs=rngs)
+            ConvNeXtBlock(width, derivatives=derivatives, dtype=dtype, rngs=rngs)
             for width, depth in zip(widths, depths, strict=True)
             for _ in range(depth)
         )
