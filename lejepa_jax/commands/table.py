@@ -49,6 +49,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "ls": Command("runs", "[FOLDER]", "list the runs below a folder"),
         "show": Command("runs", "WORKDIR", "show one run, with all it was configured to"),
         "preview": Command("preview", "RECIPE [FLAGS]", "draw the views that a recipe trains on"),
+        "sweep": Command(
+            "sweep",
+            "RECIPE [FLAGS, some with several values] [--seeds N] [--jobs N]",
+            "train every combination, and compare the runs without labels",
+        ),
     }
 )
 

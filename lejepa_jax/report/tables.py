@@ -23,6 +23,7 @@ _TITLES = {
     "sigreg": "SIGReg",
     "sigreg_worst_slice": "SIGReg, worst slice",
     "sigreg_null": "SIGReg of N(0, I)",
+    "sigreg_collapsed": "SIGReg of a single point",
     "std_smallest": "smallest std",
     "std_largest": "largest std",
 }

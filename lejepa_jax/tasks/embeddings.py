@@ -1,5 +1,6 @@
 """Examples as the networks see them, and what their embeddings say without labels."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -129,6 +130,20 @@ def roundness(key: PRNGKeyArray, found: Embedded, statistic: Statistic) -> dict[
         "features_rankme": float(rankme(features)),
         "features_alpha_req": float(alpha_req(covariance_spectrum(features))),
     }
+
+
+def point_statistic(statistic: Statistic, number: int) -> dict[str, float]:
+    """Return what SIGReg is if every embedding is 0, which tells a collapse from bad luck.
+
+    Args:
+        statistic: Statistic of SIGReg.
+        number: How many embeddings.
+
+    Returns:
+        `sigreg_collapsed`; nothing where a statistic has no such value.
+    """
+    value = float(statistic(jnp.zeros((number, 1), jnp.float32))[..., 0])
+    return {"sigreg_collapsed": value} if math.isfinite(value) else {}
 
 
 def lidar_evaluator(config: ObjectiveConfig, modality: Modality, net: Network) -> Evaluator:

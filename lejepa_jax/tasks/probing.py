@@ -25,6 +25,7 @@ from lejepa_jax.tasks.embeddings import (
     embed_source,
     encoder_passes,
     lidar_evaluator,
+    point_statistic,
     roundness,
 )
 from lejepa_jax.tasks.images import patch_maps
@@ -152,6 +153,7 @@ def probe_evaluator(
         }
         if null_mean is not None:
             diagnostics["sigreg_null"] = null_mean
+        diagnostics |= point_statistic(statistic, len(test["encoder"].labels))
         pictures = embedding_sample(
             report_key,
             test,
