@@ -21,6 +21,7 @@ from lejepa_jax.diagnostics.covariance import (
     summary_spectrum,
     whiten,
 )
+from lejepa_jax.diagnostics.density import jepa_score
 from lejepa_jax.diagnostics.gaussianity import GaussianityTest, gaussianity_test
 from lejepa_jax.diagnostics.null_law import SigregNull, sigreg_null, sigreg_p_value
 from lejepa_jax.diagnostics.spectrum import (
@@ -120,6 +121,7 @@ __all__ = [
     "isotropy",
     "isotropy_penalty",
     "jarque_bera",
+    "jepa_score",
     "label_free_score",
     "laplace_target",
     "lejepa_loss",

@@ -13,6 +13,7 @@ from lejepa_jax.diagnostics.covariance import (
     summary_spectrum,
     whiten,
 )
+from lejepa_jax.diagnostics.density import jepa_score
 from lejepa_jax.diagnostics.gaussianity import GaussianityTest, gaussianity_test
 from lejepa_jax.diagnostics.null_law import SigregNull, sigreg_null, sigreg_p_value
 from lejepa_jax.diagnostics.spectrum import (
@@ -45,6 +46,7 @@ __all__ = [
     "gaussianity_test",
     "isotropy",
     "isotropy_penalty",
+    "jepa_score",
     "label_free_score",
     "lidar",
     "merge_covariances",
