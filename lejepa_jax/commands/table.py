@@ -48,6 +48,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "ls": Command("runs", "[FOLDER]", "list the runs below a folder"),
         "show": Command("runs", "WORKDIR", "show one run, with all it was configured to"),
+        "embed": Command(
+            "embed", "MODEL --data-dir PATH", "write the features of all images below a folder"
+        ),
         "preview": Command("preview", "RECIPE [FLAGS]", "draw the views that a recipe trains on"),
         "sweep": Command(
             "sweep",

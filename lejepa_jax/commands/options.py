@@ -1,0 +1,56 @@
+"""Options of a command, read from a frozen dataclass as those of a recipe are."""
+
+import contextlib
+import io
+from typing import TypeVar
+
+import jax
+
+from lejepa_jax.training.command_line import unboxed
+from lejepa_jax.training.devices import cache_compiled_programs
+from lejepa_jax.training.errors import UsageError
+
+T = TypeVar("T")
+
+
+def parse_options(kind: type[T], arguments: list[str]) -> T:
+    """Read the options of a command.
+
+    Args:
+        kind: A dataclass; its docstring is the help.
+        arguments: What was typed, the name of the command in front.
+
+    Returns:
+        The options.
+
+    Raises:
+        UsageError: One line about what is wrong.
+    """
+    import tyro
+
+    boxed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(boxed):
+            return tyro.cli(kind, args=arguments[1:], prog=f"train.py {arguments[0]}")
+    except SystemExit as exit_:
+        if exit_.code == 0:
+            raise
+        raise UsageError(unboxed(boxed.getvalue())) from None
+
+
+def prepare_devices(devices: int | None) -> None:
+    """Compile once a machine, and make the devices of a CPU that were asked for.
+
+    Args:
+        devices: How many; None for what there is.
+
+    Raises:
+        UsageError: If there are other ones already.
+    """
+    cache_compiled_programs()
+    if devices is None:
+        return
+    with contextlib.suppress(RuntimeError):  # they are there already
+        jax.config.update("jax_num_cpu_devices", devices)
+    if jax.local_device_count() != devices:
+        raise UsageError(f"devices must be the {jax.local_device_count()} here, got {devices}")

@@ -1,0 +1,141 @@
+"""Models of the hub, from a server on this machine that answers as the hub does."""
+
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import lejepa_jax
+from lejepa_jax.models.hub import parse_hub_name
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    folder = lejepa_jax.save(model, tmp_path_factory.mktemp("hub") / "model")
+    (folder / "code.py").write_text("raise SystemExit('executed')")
+    return folder
+
+
+@pytest.fixture
+def hub(saved):
+    """A server with one model, `somebody/tiny`; it notes what it is asked."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_HEAD(self):
+            self.answer(body=False)
+
+        def do_GET(self):
+            self.answer(body=True)
+
+        def answer(self, body):
+            asked.append(self.path)
+            parts = self.path.partition("?")[0].strip("/").split("/")
+            if parts[:5] == ["api", "models", "somebody", "tiny", "tree"]:
+                known = [
+                    {
+                        "type": "file",
+                        "path": path.name,
+                        "size": path.stat().st_size,
+                        "oid": "0" * 40,
+                    }
+                    for path in sorted(saved.iterdir())
+                ]
+                return self.send(json.dumps(known).encode(), body, {})
+            if parts[:4] == ["api", "models", "somebody", "tiny"]:
+                files = [{"rfilename": path.name} for path in sorted(saved.iterdir())]
+                known = {"id": "somebody/tiny", "sha": COMMIT, "siblings": files}
+                return self.send(json.dumps(known).encode(), body, {})
+            file = saved / parts[-1]
+            if parts[:3] == ["somebody", "tiny", "resolve"] and file.is_file():
+                data = file.read_bytes()
+                etag = hashlib.sha256(data).hexdigest()
+                headers = {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}
+                return self.send(data, body, headers)
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
+
+        def send(self, data, body, headers):
+            self.send_response(200)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            if body:
+                self.wfile.write(data)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+PROGRAM = """
+import sys
+import lejepa_jax
+try:
+    model = lejepa_jax.load(sys.argv[1])
+except ValueError as error:
+    print("error:", error)
+else:
+    print(model.digest())
+"""
+
+
+def loaded(name, endpoint, cache):
+    """Load in a process of its own: where the hub is, its package reads when it is imported."""
+    variables = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
+    variables |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_ETAG_TIMEOUT": "5"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, name],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_model_is_fetched_once_and_then_read_from_the_cache(model, hub, tmp_path):
+    endpoint, asked = hub
+    assert loaded("hf://somebody/tiny", endpoint, tmp_path) == model.digest()
+    assert any("model.safetensors" in path for path in asked)
+    assert not any("code.py" in path for path in asked)
+    asked.clear()
+    assert loaded("hf://somebody/tiny", endpoint, tmp_path) == model.digest()
+    assert loaded(f"hf://somebody/tiny@{COMMIT}", endpoint, tmp_path) == model.digest()
+    assert asked == []
+    said = loaded("hf://somebody/other", endpoint, tmp_path)
+    assert said.startswith("error: hf://somebody/other cannot be fetched")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "text", ["hf://tiny", "hf://a/b/c", "hf://a/../b", "hf://a/b@../x", "hf://"]
+)
+def test_names_that_are_none_are_refused(text):
+    with pytest.raises(ValueError, match=r"must read hf://OWNER/NAME"):
+        parse_hub_name(text)
+
+
+def test_without_the_package_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ValueError, match=r"pip install 'lejepa-jax\[hub\]'"):
+        lejepa_jax.load("hf://somebody/tiny")
