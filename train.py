@@ -38,6 +38,7 @@ from lejepa_jax.models.checkpoint import describe_kept, export_run
 from lejepa_jax.report.facts import data_facts
 from lejepa_jax.report.page import write_report
 from lejepa_jax.report.tables import results_table
+from lejepa_jax.training.boards.names import check_loggers
 from lejepa_jax.training.checkpoints import Checkpoints
 from lejepa_jax.training.command_line import parse
 from lejepa_jax.training.console import Progress, make_console
@@ -105,6 +106,7 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
         splits, dtype=jnp.dtype(recipe.precision), axis_name=axis_name_of(recipe)
     )
     best = rating_of(recipe, task)
+    check_loggers(recipe.logger)
     check_same_configuration(describe(recipe), len(splits.train), len(splits.test))
     workdir = Path(recipe.workdir or f"runs/{name}")
     workdir.mkdir(parents=True, exist_ok=True)
@@ -164,7 +166,8 @@ def fit(run: Run, stop: Stop) -> tuple[TrainState, bool]:
     Returns the state, and whether the write of the last checkpoint was begun.
     """
     recipe, state, first_step, begun = run.recipe, run.state, int(run.state.step), True
-    log = Metrics(run.workdir if run.is_first else None, first_step, run.progress.warn)
+    shown = {"loggers": recipe.logger, "config": run.config}
+    log = Metrics(run.workdir if run.is_first else None, first_step, run.progress.warn, **shown)
     params, newest = state.variables.params, run.checkpoints.newest
     rated_by, _ = rating_of(recipe, run.task)
     monitor = Monitor(recipe, params, first_step, log, run.progress, newest, rated_by)

@@ -1,15 +1,15 @@
-"""The log of a run: rows of numbers, for programs and for TensorBoard."""
+"""The log of a run: rows of numbers, for programs and for people."""
 
 import contextlib
 import json
 import math
 import os
-import platform
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeGuard
 
+from lejepa_jax.training.boards.names import LOGGERS, Board, logger_names, open_board
 from lejepa_jax.training.storage.files import (
     PARTIAL,
     describe_error,
@@ -17,18 +17,19 @@ from lejepa_jax.training.storage.files import (
     write_atomically,
 )
 
-_FLUSH_SECONDS = 30.0
-
 
 class Metrics:
-    """Rows of numbers, in `metrics.jsonl` and for TensorBoard.
+    """Rows of numbers, in `metrics.jsonl` and on boards such as TensorBoard.
 
-    Neither a full disk nor TensorBoard's files end a run, or cost a row that the disk has room for.
+    Neither a full disk nor a board that fails ends a run, or costs a row that the disk has room
+    for.
 
     Args:
         workdir: Folder of the run; None to write nothing, as all processes but one do.
         first_step: Step the run goes on from: rows after it are about to be made again.
         warn: Called with a line when the disk takes no more; the run goes on without a log.
+        loggers: Names of the boards, as `--logger` has them.
+        config: Configuration of the run, for boards that show it.
 
     Raises:
         OSError: If the log cannot be opened, or rows that are to be made again cannot be removed.
@@ -43,10 +44,18 @@ class Metrics:
         [{'step': 1, 'loss': 0.5}]
     """
 
-    def __init__(self, workdir: Path | None, first_step: int, warn: Callable[[str], None]):
+    def __init__(
+        self,
+        workdir: Path | None,
+        first_step: int,
+        warn: Callable[[str], None],
+        *,
+        loggers: str = "tensorboard",
+        config: Mapping[str, Any] = MappingProxyType({}),
+    ):
         self._warn = warn
         self._failing = self._torn = False
-        self._file = self._board = None
+        self._file, self._boards = None, {}
         if workdir is None:
             return
         for left_over in (workdir / "metrics.new", *workdir.glob(f"*{PARTIAL}")):
@@ -59,10 +68,14 @@ class Metrics:
             write_atomically(path, text)
         # Unbuffered: what a full disk did not take is not written again with the next row.
         self._file = path.open("ab", buffering=0)
-        try:
-            self._board = _Board(workdir / "tensorboard", first_step)
-        except OSError as error:
-            warn(f"nothing is written for TensorBoard: {describe_error(error)}")
+        self._boards: dict[str, Board] = {}
+        for name in logger_names(loggers):
+            # A service may raise anything: a run is worth more than its picture.
+            try:
+                self._boards[name] = open_board(name, workdir, first_step, config)
+            except Exception as error:
+                title = LOGGERS[name].title
+                warn(f"nothing is written for {title}: {describe_error(error)}")
 
     def write(self, row: Mapping[str, float]) -> None:
         """Add a row."""
@@ -79,69 +92,31 @@ class Metrics:
             if not self._failing:
                 self._warn(f"metrics could not be written: {describe_error(error)}")
             self._failing = True
-        with self._board_that_may_fail() as board:
-            if board is not None:
+        for name in list(self._boards):
+            with self._that_may_fail(name) as board:
                 board.write(row)
 
     def close(self) -> None:
-        """Flush and close both."""
-        with self._board_that_may_fail() as board:
-            if board is not None:
+        """Flush and close all."""
+        for name in list(self._boards):
+            with self._that_may_fail(name) as board:
                 board.close()
-        self._board = None
+        self._boards.clear()
         if self._file is not None:
             with contextlib.suppress(OSError):  # reported when it was written
                 self._file.close()
 
     @contextlib.contextmanager
-    def _board_that_may_fail(self) -> Iterator["_Board | None"]:
+    def _that_may_fail(self, name: str) -> Iterator[Board]:
         try:
-            yield self._board
-        except OSError as error:
+            yield self._boards[name]
+        except Exception as error:
             # What was written last may be torn, and TensorBoard reads nothing beyond that.
-            board, self._board = self._board, None
-            self._warn(f"no more is written for TensorBoard: {describe_error(error)}")
-            with contextlib.suppress(OSError):
-                if board is not None:
-                    board.close()
-
-
-class _Board:
-    """A file of events, written here: the thread of `SummaryWriter` dies unseen on a full disk."""
-
-    def __init__(self, folder: Path, first_step: int):
-        from tensorboardX.proto import event_pb2, summary_pb2
-        from tensorboardX.record_writer import RecordWriter
-
-        self._events: Any = event_pb2
-        self._summaries: Any = summary_pb2
-        folder.mkdir(exist_ok=True)
-        # By time, as TensorBoard reads them in the order of their names.
-        name = f"events.out.tfevents.{time.time_ns() // 10**9}.{platform.node()}"
-        self._writer = RecordWriter(str(folder / f"{name}.{os.getpid()}.{time.time_ns()}"))
-        self._add(0, file_version="brain.Event:2")
-        # What a run that was killed wrote beyond its last checkpoint is not shown.
-        start = self._events.SessionLog(status=self._events.SessionLog.START)
-        self._add(first_step + 1, session_log=start)
-        self._flushed = -math.inf
-
-    def write(self, row: Mapping[str, float]) -> None:
-        values = [
-            self._summaries.Summary.Value(tag=name, simple_value=value)
-            for name, value in row.items()
-            if name != "step"
-        ]
-        self._add(int(row["step"]), summary=self._summaries.Summary(value=values))
-        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
-            self._writer.flush()
-            self._flushed = time.monotonic()
-
-    def close(self) -> None:
-        self._writer.close()
-
-    def _add(self, step: int, **content: Any) -> None:
-        event = self._events.Event(wall_time=time.time(), step=step, **content)
-        self._writer.write(event.SerializeToString())
+            board = self._boards.pop(name)
+            title = LOGGERS[name].title
+            self._warn(f"no more is written for {title}: {describe_error(error)}")
+            with contextlib.suppress(Exception):
+                board.close()
 
 
 def read_metrics(workdir: Path) -> list[dict[str, float]]:

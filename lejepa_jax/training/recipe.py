@@ -59,6 +59,8 @@ class Recipe:
         strategy: How the step is parallelized over devices; all give the same losses.
         precision: Type in which the networks compute; parameters and statistics are float32.
         log_every: Steps from one line of the log to the next.
+        logger: Where the log is shown beside `metrics.jsonl`: `tensorboard`, `wandb`, `trackio`,
+            several with commas between them, or `none`.
         checkpoint_every: Steps from one checkpoint to the next; the newest 3 and the best are kept.
         keep_best: By what a checkpoint is the best: `loss`, another metric of training (means since
             the last checkpoint), or one of `evaluate_every`, such as `knn`; then there is a
@@ -110,6 +112,7 @@ class Recipe:
     strategy: Strategy = "shard_map"
     precision: Precision = "float32"
     log_every: int = 10
+    logger: str = "tensorboard"
     checkpoint_every: int = 200
     keep_best: str = "loss"
     evaluate: bool = True

@@ -17,6 +17,7 @@ RESUMABLE_FIELDS = frozenset(
     | {"distributed", "coordinator", "coordinator_bind_address", "num_processes", "process_id"}
     | {"heartbeat_seconds", "log_every", "checkpoint_every", "evaluate", "profile", "force"}
     | {"debug", "max_bad_records", "max_skipped_steps", "evaluate_every", "keep_best", "extend"}
+    | {"logger"}
     | {f"task.data_options.{name}" for name in ("num_threads", "decode_limit", "memory_limit")}
     | {"task.data_options.decode_at_once", "task.memory_limit"}
 )

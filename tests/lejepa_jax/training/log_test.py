@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from lejepa_jax.training import log
+from lejepa_jax.training.boards import tensorboard
 from lejepa_jax.training.log import Metrics, read_metrics
 
 
@@ -83,7 +83,7 @@ def test_a_log_that_cannot_be_cut_leaves_the_old_one_and_nothing_else(tmp_path, 
 
 def test_tensorboard_on_a_full_disk_costs_one_line_and_no_row(tmp_path, full_disk, monkeypatch):
     """Its own thread would die, and then block the run once 10 events wait for it."""
-    monkeypatch.setattr(log, "_FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(tensorboard, "_FLUSH_SECONDS", 0.0)
     warnings, threads = [], threading.active_count()
     metrics = Metrics(tmp_path, 0, warnings.append)
     full_disk(2000)  # an event takes more room than a row
