@@ -300,15 +300,21 @@ class _Path:
 
 
 def runs_table(runs: Sequence[RunSummary]) -> "Table":
-    """Lay runs out for the terminal, a line each, with the numbers of the encoder in percent."""
+    """Lay runs out for the terminal, a line each, with the numbers of the encoder.
+
+    Accuracies are in percent. A run without any shows what needs no labels: the label-free score,
+    RankMe and held-out SIGReg.
+    """
     from rich.table import Table
     from rich.text import Text
 
     table = Table()
-    for name in ("run", "recipe", "state", "step", "loss", "results, %"):
+    for name in ("run", "recipe", "state", "step", "loss", "results"):
         table.add_column(name, justify="right" if name in ("step", "loss") else "left")
     for run in runs:
-        results = "  ".join(f"{name} {100 * value:.1f}" for name, value in headlines(run.results))
+        accuracies = [f"{name} {100 * value:.1f}" for name, value in headlines(run.results)]
+        free = [f"{name} {value:.4g}" for name, value in label_free(run.results).items()]
+        results = "  ".join(accuracies or free)
         # Text has no markup in it, whatever it looks like.
         table.add_row(
             _Path(run.workdir),
@@ -331,3 +337,24 @@ def headlines(results: Mapping[str, Any]) -> list[tuple[str, float]]:
         if is_number(first):
             picked.append((name, float(first)))
     return picked
+
+
+def label_free(results: Mapping[str, Any]) -> dict[str, float]:
+    """Pick what the results say of the embeddings without labels.
+
+    Args:
+        results: As `results.json` holds them.
+
+    Returns:
+        `label_free_score`, `rankme` and `sigreg` of the encoder, as far as they are there.
+
+    Examples:
+        >>> label_free({"diagnostics": {"encoder": {"rankme": 7.0, "isotropy": 1.5}}})
+        {'rankme': 7.0}
+    """
+    found = results.get("diagnostics")
+    encoder = found.get("encoder") if isinstance(found, Mapping) else None
+    if not isinstance(encoder, Mapping):
+        return {}
+    names = ("label_free_score", "rankme", "sigreg")
+    return {name: float(encoder[name]) for name in names if is_number(encoder.get(name))}

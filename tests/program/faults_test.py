@@ -327,6 +327,35 @@ def test_runs_are_listed_and_shown(stopped_run, tmp_path, capsys):
     assert train.main(["ls", str(tmp_path / "nowhere")]) == 2
 
 
+def test_errors_are_a_line_and_with_debug_a_traceback(tmp_path, monkeypatch, capsys):
+    flags = ("--data", "folder:/nowhere")
+    assert run(tmp_path / "run", *flags) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(ValueError, match="/nowhere"):
+        run(tmp_path / "run", *flags, "--debug")
+    monkeypatch.setenv("LEJEPA_DEBUG", "1")
+    with pytest.raises(ValueError, match="/nowhere"):
+        run(tmp_path / "run", *flags)
+
+
+@pytest.mark.parametrize("ends", ["at its last step", "by a signal"])
+def test_a_trace_is_stopped_when_a_run_ends_before_it(ends, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda folder: calls.append("start"))
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append("stop"))
+    if ends == "by a signal":
+        begin = train.Stop.asked
+
+        def asked(stop, step):
+            if step == 12:
+                stop.signal = signal.SIGTERM
+            return begin(stop, step)
+
+        monkeypatch.setattr(train.Stop, "asked", asked)
+    assert run(tmp_path, "--steps", "14", "--profile", "50") == 0
+    assert calls == ["start", "stop"]
+
+
 @pytest.mark.slow
 def test_a_trace_of_some_steps_is_written(tmp_path):
     assert run(tmp_path, "--steps", "16", "--profile", "2") == 0

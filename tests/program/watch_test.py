@@ -92,6 +92,7 @@ def test_a_watched_run_that_was_stopped_goes_on_bit_for_bit(watched_run, tmp_pat
         (("--keep-best", "knn", "--evaluate-every", "0"), "keep_best must be one of loss, label_"),
         (("--keep-best", "prediction"), "got 'prediction'"),
         (("--evaluate-every", "-1"), "evaluate_every must not be negative, got -1"),
+        (("--logger", "paper"), "logger must be none, or some of tensorboard, wandb, trackio"),
     ],
 )
 def test_a_best_that_cannot_be_chosen_gets_one_line(flags, message, tmp_path, capsys):

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from lejepa_jax.training import devices
 from lejepa_jax.training.devices import describe_devices, devices_of_a_cpu
 from tests.program import tiny_run
 
@@ -58,3 +59,19 @@ def test_the_line_says_how_to_have_one_device():
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("data",))
     assert describe_devices(mesh, recipe()) == "2 cpu devices (one a core; --devices 1 for one)"
     assert describe_devices(mesh, recipe(devices=2)) == "2 cpu devices"
+
+
+def test_the_first_process_listens_where_it_is_asked_to(monkeypatch):
+    """By default on all interfaces, as JAX does: docs/distributed.md says so."""
+    asked, tried = [], []
+    monkeypatch.setattr(devices, "_check_port", tried.append)
+    monkeypatch.setattr(
+        jax.distributed, "initialize", lambda *places, **options: asked.append((places, options))
+    )
+    several = {"distributed": True, "coordinator": "10.0.0.5:1234", "num_processes": 2}
+    devices.initialize_distributed(recipe(**several, process_id=0))
+    own = {"process_id": 0, "coordinator_bind_address": "127.0.0.1:1234"}
+    devices.initialize_distributed(recipe(**several, **own))
+    assert tried == ["10.0.0.5:1234", "127.0.0.1:1234"]
+    assert [options["coordinator_bind_address"] for _, options in asked] == [None, "127.0.0.1:1234"]
+    assert all(places == ("10.0.0.5:1234", 2, 0) for places, _ in asked)

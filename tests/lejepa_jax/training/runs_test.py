@@ -260,3 +260,20 @@ def test_folders_that_cannot_be_read_are_passed_over(tmp_path):
     (tmp_path / "folder" / "run.json").mkdir(parents=True)
     assert [run.workdir.name for run in list_runs(tmp_path)] == ["good"]
     assert list_runs(Path("/nowhere")) == []
+
+
+def test_a_run_without_labels_shows_what_needs_none(tmp_path):
+    encoder = {"label_free_score": 0.25, "rankme": 30.5, "sigreg": 1.25, "isotropy": 9.0}
+    found = {"diagnostics": {"encoder": encoder}}
+    make_run(tmp_path / "free", logged=[20], results=found)
+    make_run(tmp_path / "known", logged=[20], results={"knn": {"encoder": 0.5}, **found})
+    make_run(tmp_path / "odd", logged=[20], results={"diagnostics": {"encoder": [1]}})
+    lines = {
+        line.split()[1]: line
+        for line in show(list_runs(tmp_path), 150).splitlines()
+        if "20/20" in line
+    }
+    free, known = (next(v for k, v in lines.items() if k.endswith(n)) for n in ("free", "known"))
+    assert "label_free_score 0.25  rankme 30.5  sigreg 1.25" in free
+    assert "knn 50.0" in known
+    assert "rankme" not in known
