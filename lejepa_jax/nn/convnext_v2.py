@@ -1,5 +1,6 @@
-"""ConvNeXt V2: convolutions in the shape of a transformer, with global response normalization."""
+"""ConvNeXt, V2 and V1: convolutions in the shape of a transformer, maybe with a response norm."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -41,8 +42,10 @@ CONVNEXT_SIZES = MappingProxyType(
         "pico": ConvNeXtSize((2, 2, 6, 2), (64, 128, 256, 512)),
         "nano": ConvNeXtSize((2, 2, 8, 2), (80, 160, 320, 640)),
         "tiny": ConvNeXtSize((3, 3, 9, 3), (96, 192, 384, 768)),
+        "small": ConvNeXtSize((3, 3, 27, 3), (96, 192, 384, 768)),
         "base": ConvNeXtSize((3, 3, 27, 3), (128, 256, 512, 1024)),
         "large": ConvNeXtSize((3, 3, 27, 3), (192, 384, 768, 1536)),
+        "xlarge": ConvNeXtSize((3, 3, 27, 3), (256, 512, 1024, 2048)),
         "huge": ConvNeXtSize((3, 3, 27, 3), (352, 704, 1408, 2816)),
     }
 )
@@ -92,13 +95,24 @@ class ConvNeXtBlock(nnx.Module):
 
     Args:
         features: Number of channels.
+        response: Whether there is a global response norm.
+        layer_scale: Initial value of the learned gain of the branch's channels; None for no gain.
+        epsilon: Of the LayerNorm.
         derivatives: Of the convolution, see `depthwise_conv`.
         dtype: Type in which the layers compute.
         rngs: Source of the initial parameters.
     """
 
     def __init__(
-        self, features: int, *, derivatives: str = "reverse", dtype: DTypeLike, rngs: nnx.Rngs
+        self,
+        features: int,
+        *,
+        response: bool = True,
+        layer_scale: float | None = None,
+        epsilon: float = 1e-6,
+        derivatives: str = "reverse",
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
     ):
         self.depthwise = nnx.Conv(
             features,
@@ -111,24 +125,31 @@ class ConvNeXtBlock(nnx.Module):
             conv_general_dilated=CONVOLUTIONS[derivatives],
             rngs=rngs,
         )
-        self.norm = layer_norm(features, rngs=rngs)
+        self.norm = layer_norm(features, epsilon=epsilon, rngs=rngs)
         self.expand = _linear(features, 4 * features, dtype, rngs)
-        self.response = GlobalResponseNorm(4 * features)
+        self.response = GlobalResponseNorm(4 * features) if response else None
         self.contract = _linear(4 * features, features, dtype, rngs)
+        self.layer_scale = (
+            None if layer_scale is None else nnx.Param(jnp.full(features, layer_scale, jnp.float32))
+        )
 
     def __call__(
         self, x: Float[Array, "b h w c"], *, scale: Float[Array, " b"] | None = None
     ) -> Float[Array, "b h w c"]:
         """Add the branch, times `scale` (stochastic depth), to `x`."""
-        branch = self.expand(self.norm(self.depthwise(x)))
-        branch = self.contract(self.response(gelu(branch)))
+        branch = gelu(self.expand(self.norm(self.depthwise(x))))
+        branch = self.contract(branch if self.response is None else self.response(branch))
+        if self.layer_scale is not None:
+            branch = branch * self.layer_scale[...].astype(branch.dtype)[None, None, None]
         if scale is not None:
             branch = branch * scale.astype(branch.dtype)[:, None, None, None]
         return x + branch
 
 
 class ConvNeXt(nnx.Module):
-    """ConvNeXt V2 over images of any size; its features are the mean of the last map, normalized.
+    """ConvNeXt over images of any size; its features are the mean of the last map, normalized.
+
+    By default it is V2; V1 has `response=False, layer_scale=1e-6`.
 
     Activations between layers are of type `dtype`; parameters, norms and the final mean are
     float32. The published networks are made by `convnext`; other stages give small ones.
@@ -137,6 +158,9 @@ class ConvNeXt(nnx.Module):
         depths: Blocks in each stage. Every stage but the first halves the map.
         widths: Channels of each stage.
         stem_patch: Side of the patches of the stem: 4 as published, 1 or 2 for small images.
+        response: Whether blocks have a global response norm.
+        layer_scale: Initial value of the learned gain of the branches' channels; None for no gain.
+        epsilon: Of the LayerNorms.
         in_channels: Channels of the images.
         drop_path: Stochastic depth of the last block, rising linearly from 0.
         derivatives: `reverse` or `all`, which `jax.jvp` and `jax.jacfwd` need and which is slower
@@ -148,7 +172,7 @@ class ConvNeXt(nnx.Module):
 
     Raises:
         ValueError: If `widths` has another length than `depths`, a size is not positive,
-            `derivatives` is unknown, or `drop_path` is not in [0, 1).
+            `derivatives` is unknown, `drop_path` is not in [0, 1), or `layer_scale` is not finite.
 
     Examples:
         >>> def encode(images):
@@ -169,6 +193,9 @@ class ConvNeXt(nnx.Module):
         depths: Sequence[int],
         widths: Sequence[int],
         stem_patch: int = 4,
+        response: bool = True,
+        layer_scale: float | None = None,
+        epsilon: float = 1e-6,
         in_channels: int = 3,
         drop_path: float = 0.0,
         derivatives: str = "reverse",
@@ -185,6 +212,8 @@ class ConvNeXt(nnx.Module):
             check_sizes(depths=depth, widths=width)
         check_choice("derivatives", derivatives, tuple(CONVOLUTIONS))
         check_sizes(stem_patch=stem_patch, in_channels=in_channels)
+        if layer_scale is not None and not math.isfinite(layer_scale):
+            raise ValueError(f"layer_scale must be finite or None, got {layer_scale}")
         self.in_channels = in_channels
         self.stem_patch = stem_patch
         self.features = widths[-1]
@@ -200,14 +229,22 @@ class ConvNeXt(nnx.Module):
             for side, before, after in zip(sides, inputs, widths, strict=True)
         )
         self.reduce_norms = nnx.List(
-            layer_norm(width, rngs=rngs) for width in (widths[0], *widths[:-1])
+            layer_norm(width, epsilon=epsilon, rngs=rngs) for width in (widths[0], *widths[:-1])
         )
         self.blocks = nnx.List(
-            ConvNeXtBlock(width, derivatives=derivatives, dtype=dtype, rngs=rngs)
+            ConvNeXtBlock(
+                width,
+                response=response,
+                layer_scale=layer_scale,
+                epsilon=epsilon,
+                derivatives=derivatives,
+                dtype=dtype,
+                rngs=rngs,
+            )
             for width, depth in zip(widths, depths, strict=True)
             for _ in range(depth)
         )
-        self.norm = layer_norm(widths[-1], rngs=rngs)
+        self.norm = layer_norm(widths[-1], epsilon=epsilon, rngs=rngs)
 
     def _map(
         self,

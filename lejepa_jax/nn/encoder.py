@@ -117,7 +117,7 @@ class Family(NamedTuple):
 ENCODERS: Mapping[str, Family] = MappingProxyType(
     {
         "vit": Family(vit, ViT, ("S", *(size for size in VIT_SIZES if size != "S")), "-"),
-        "resnet": Family(resnet, ResNet, (18, 34, 50), ""),
+        "resnet": Family(resnet, ResNet, (18, 34, 50, 101, 152), ""),
         "convnext": Family(convnext, ConvNeXt, tuple(CONVNEXT_SIZES), "-"),
     }
 )
@@ -150,8 +150,9 @@ def encoder_by_name(text: str, **defaults: Any) -> Callable[..., Encoder]:
         Traceback (most recent call last):
             ...
         ValueError: encoder must be one of vit-S, vit-Ti, vit-B, vit-L, vit-H, vit-g, vit-G,
-        resnet18, resnet34, resnet50, convnext-atto, convnext-femto, convnext-pico, convnext-nano,
-        convnext-tiny, convnext-base, convnext-large, convnext-huge, got 'resnet19'
+        resnet18, resnet34, resnet50, resnet101, resnet152, convnext-atto, convnext-femto,
+        convnext-pico, convnext-nano, convnext-tiny, convnext-small, convnext-base, convnext-large,
+        convnext-xlarge, convnext-huge, got 'resnet19'
     """
     names = {
         f"{name}{family.between}{size}": (name, size)

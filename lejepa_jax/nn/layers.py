@@ -93,6 +93,25 @@ def _gelu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Arr
     return x * cdf, (cdf + x * density) * tangent
 
 
+def quick_gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    r"""Approximate GELU :math:`x \, \sigma(1.702 x)`, as the first weights of CLIP want it.
+
+    Args:
+        x: Activations.
+
+    Returns:
+        The unit's output, in the dtype of `x`.
+
+    Examples:
+        >>> f"{quick_gelu(jnp.array(1.0)):.4f}"
+        '0.8458'
+
+    References:
+        D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", arXiv 1606.08415, 2016, section 2.
+    """
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
 def patchify(images: Float[Array, "b h w c"], size: int) -> Float[Array, "b gh gw p"]:
     """Cut images into square patches, one row of `size * size * c` numbers each.
 

@@ -150,16 +150,22 @@ def normalize(
     return norm(x, use_running_average=not train).astype(x.dtype)
 
 
-def layer_norm(features: int, *, use_bias: bool = True, rngs: nnx.Rngs) -> nnx.LayerNorm:
+def layer_norm(
+    features: int, *, use_bias: bool = True, epsilon: float = 1e-6, rngs: nnx.Rngs
+) -> nnx.LayerNorm:
     """Make a LayerNorm that works in float32 and returns float32, whatever comes in.
 
     Args:
         features: Number of channels.
         use_bias: Whether it adds a learned offset.
+        epsilon: Added to the variance.
         rngs: Source of the initial parameters.
 
     Returns:
         The module.
+
+    Raises:
+        ValueError: If `epsilon` is not positive.
 
     Examples:
         >>> layer_norm(2, rngs=nnx.Rngs(0))(jnp.array([[1, 3]], jnp.bfloat16)).dtype
@@ -168,7 +174,8 @@ def layer_norm(features: int, *, use_bias: bool = True, rngs: nnx.Rngs) -> nnx.L
     References:
         J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", arXiv 1607.06450, 2016.
     """
-    return nnx.LayerNorm(features, epsilon=1e-6, use_bias=use_bias, dtype=jnp.float32, rngs=rngs)
+    check_positive("epsilon", epsilon)
+    return nnx.LayerNorm(features, epsilon=epsilon, use_bias=use_bias, dtype=jnp.float32, rngs=rngs)
 
 
 def masked_moments(

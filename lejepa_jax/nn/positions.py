@@ -61,15 +61,17 @@ def sincos_table(
 
 
 def resize_table(
-    table: Float[Array, "h w d"], grid: tuple[int, int]
+    table: Float[Array, "h w d"], grid: tuple[int, int], *, antialias: bool = False
 ) -> Float[Array, "{grid[0]} {grid[1]} d"]:
     """Resize a learned table to another grid, bicubically with half-pixel centers.
 
-    Without antialiasing, so that a smaller crop samples the table instead of averaging it away.
+    Without antialiasing by default, so that a smaller crop samples the table instead of averaging
+    it away.
 
     Args:
         table: Learned positions.
         grid: Rows and columns wanted.
+        antialias: Whether a smaller grid averages the rows between its own, as timm does.
 
     Returns:
         The table of that grid; the same one on its own grid.
@@ -80,7 +82,7 @@ def resize_table(
     """
     if grid == table.shape[:2]:
         return table
-    return jax.image.resize(table, (*grid, table.shape[-1]), "cubic", antialias=False)
+    return jax.image.resize(table, (*grid, table.shape[-1]), "cubic", antialias=antialias)
 
 
 def position_by_name(

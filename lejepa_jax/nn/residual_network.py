@@ -15,7 +15,13 @@ from lejepa_jax.nn.normalization import batch_norm, normalize
 from lejepa_jax.statistics.reductions import AxisName
 
 # depth: (blocks a stage, whether they are bottlenecks)
-_DEPTHS = {18: ((2, 2, 2, 2), False), 34: ((3, 4, 6, 3), False), 50: ((3, 4, 6, 3), True)}
+_DEPTHS = {
+    18: ((2, 2, 2, 2), False),
+    34: ((3, 4, 6, 3), False),
+    50: ((3, 4, 6, 3), True),
+    101: ((3, 4, 23, 3), True),
+    152: ((3, 8, 36, 3), True),
+}
 
 
 def _conv(
@@ -43,6 +49,12 @@ def _conv(
     )
 
 
+def _halve(x: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:
+    """Average 2x2 pixels; where a side is odd, the last ones are averaged over what there is."""
+    edges: Any = tuple((0, side % 2) for side in x.shape[1:3])
+    return nnx.avg_pool(x, (2, 2), strides=(2, 2), padding=edges, count_include_pad=False)
+
+
 class ResidualBlock(nnx.Module):
     """Two 3x3 convolutions, or a 1x1 - 3x3 - 1x1 bottleneck, beside a shortcut.
 
@@ -53,6 +65,8 @@ class ResidualBlock(nnx.Module):
             shortcut.
         bottleneck: Which of the two.
         zero_init_residual: Whether the last gain starts at zero, the block at its shortcut.
+        average_shortcut: Whether a shortcut averages 2x2 pixels where the block has a stride,
+            instead of dropping three of four.
         dtype: Type in which the convolutions compute.
         axis_name: Mapped axis over which the batch of BatchNorm is sharded.
         rngs: Source of the initial parameters.
@@ -66,6 +80,7 @@ class ResidualBlock(nnx.Module):
         *,
         bottleneck: bool,
         zero_init_residual: bool,
+        average_shortcut: bool = False,
         dtype: DTypeLike,
         axis_name: AxisName | None,
         rngs: nnx.Rngs,
@@ -91,8 +106,16 @@ class ResidualBlock(nnx.Module):
             for shape in plan
         )
         projects = stride != 1 or in_features != out_features
+        self.averages = average_shortcut and stride != 1
         self.shortcut = (
-            _conv(in_features, out_features, 1, stride, dtype=dtype, rngs=rngs)
+            _conv(
+                in_features,
+                out_features,
+                1,
+                1 if self.averages else stride,
+                dtype=dtype,
+                rngs=rngs,
+            )
             if projects
             else None
         )
@@ -104,7 +127,9 @@ class ResidualBlock(nnx.Module):
         """Add the branch to the shortcut; BatchNorm uses this batch when `train`."""
         residual = x
         if self.shortcut is not None and self.shortcut_norm is not None:
-            residual = normalize(self.shortcut_norm, self.shortcut(x), train=train)
+            if self.averages:
+                residual = _halve(x)
+            residual = normalize(self.shortcut_norm, self.shortcut(residual), train=train)
         *inner, last = zip(self.convs, self.norms, strict=True)
         for conv, norm in inner:
             x = jax.nn.relu(normalize(norm, conv(x), train=train))
@@ -124,8 +149,11 @@ class ResNet(nnx.Module):
             (times 4 with bottlenecks).
         width: Channels of the stem.
         bottleneck: Whether blocks are bottlenecks.
-        stem: "imagenet" is a 7x7 convolution of stride 2 and a 3x3 max-pool of stride 2; "small" is
+        stem: "imagenet" is a 7x7 convolution of stride 2 and a 3x3 max-pool of stride 2; "deep" has
+            three 3x3 convolutions instead of the first, the inner ones half as wide; "small" is
             one 3x3 convolution of stride 1, for images of some 32 pixels.
+        average_shortcut: Whether shortcuts average 2x2 pixels where they halve the map. With "deep"
+            this is ResNet-D.
         in_channels: Channels of the images.
         pooling: "mean" of the last map, for images of any size; "flatten" hands on the whole map,
             which keeps where things are, as for centered letters or digits.
@@ -165,6 +193,7 @@ class ResNet(nnx.Module):
         in_channels: int = 3,
         pooling: str = "mean",
         image_size: int | None = None,
+        average_shortcut: bool = False,
         zero_init_residual: bool = True,
         dtype: DTypeLike = jnp.float32,
         axis_name: AxisName | None = None,
@@ -173,7 +202,7 @@ class ResNet(nnx.Module):
         check_sizes(width=width, in_channels=in_channels)
         if image_size is not None:
             check_sizes(image_size=image_size)
-        check_choice("stem", stem, ("imagenet", "small"))
+        check_choice("stem", stem, ("imagenet", "deep", "small"))
         check_choice("pooling", pooling, ("mean", "flatten"))
         if pooling == "flatten" and image_size is None:
             raise ValueError('image_size must be given with pooling="flatten", got None')
@@ -192,16 +221,29 @@ class ResNet(nnx.Module):
             raise ValueError(
                 f"stage_widths must be divisible by 4 with bottlenecks, got {tuple(stage_widths)}"
             )
-        size, stride = (7, 2) if stem == "imagenet" else (3, 1)
         self.in_channels = in_channels
         self.pooling = pooling
         self.image_size = image_size
         self.features = stage_widths[-1]
         if image_size is not None and pooling == "flatten":
-            halvings = len(stage_sizes) - 1 + (2 if stem == "imagenet" else 0)
+            halvings = len(stage_sizes) - 1 + (0 if stem == "small" else 2)
             self.features *= (-(-image_size // 2**halvings)) ** 2
-        self.pool = stem == "imagenet"
-        self.stem = _conv(in_channels, width, size, stride, dtype=dtype, rngs=rngs)
+        self.pool = stem != "small"
+        if stem == "deep":
+            if width % 2:
+                raise ValueError(f'width must be even with stem="deep", got {width}')
+            inner = (in_channels, width // 2, width // 2)
+            self.deep_stem = nnx.List(
+                _conv(before, after, 3, stride, dtype=dtype, rngs=rngs)
+                for before, after, stride in zip(inner, inner[1:], (2, 1), strict=False)
+            )
+            self.deep_norms = nnx.List(
+                batch_norm(after, axis_name=axis_name, rngs=rngs) for after in inner[1:]
+            )
+        plan = {"imagenet": (in_channels, 7, 2), "deep": (width // 2, 3, 1)}
+        before, size, stride = plan.get(stem, (in_channels, 3, 1))
+        self.stem = _conv(before, width, size, stride, dtype=dtype, rngs=rngs)
+        self.deep = stem == "deep"
         self.stem_norm = batch_norm(width, axis_name=axis_name, rngs=rngs)
         blocks = []
         for stage, (count, out) in enumerate(zip(stage_sizes, stage_widths, strict=True)):
@@ -213,6 +255,7 @@ class ResNet(nnx.Module):
                         2 if stage > 0 and block == 0 else 1,
                         bottleneck=bottleneck,
                         zero_init_residual=zero_init_residual,
+                        average_shortcut=average_shortcut,
                         dtype=dtype,
                         axis_name=axis_name,
                         rngs=rngs,
@@ -238,7 +281,11 @@ class ResNet(nnx.Module):
                 than `in_channels`.
         """
         check_images(images, self.in_channels)
-        x = jax.nn.relu(normalize(self.stem_norm, self.stem(images), train=train))
+        x = images
+        if self.deep:
+            for conv, norm in zip(self.deep_stem, self.deep_norms, strict=True):
+                x = jax.nn.relu(normalize(norm, conv(x), train=train))
+        x = jax.nn.relu(normalize(self.stem_norm, self.stem(x), train=train))
         if self.pool:
             edges: Any = ((1, 1), (1, 1))  # annotated as str there, though pairs are documented
             x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=edges)
@@ -283,7 +330,7 @@ def resnet(depth: int = 18, *, rngs: nnx.Rngs, **options: Any) -> ResNet:
     """Make a published residual network without its classifier.
 
     Args:
-        depth: 18 or 34 (features of width 512), or 50 with bottlenecks (2048).
+        depth: 18 or 34 (features of width 512), or 50, 101 or 152 with bottlenecks (2048).
         rngs: Source of the initial parameters.
         **options: Further arguments of `ResNet`, such as `stem`, `width`, `dtype`, `axis_name`.
 
@@ -300,6 +347,8 @@ def resnet(depth: int = 18, *, rngs: nnx.Rngs, **options: Any) -> ResNet:
     References:
         K. He et al., "Deep Residual Learning for Image Recognition", arXiv 1512.03385, 2015,
         table 1.
+        T. He et al., "Bag of Tricks for Image Classification", arXiv 1812.01187, 2018, figure 2
+        (ResNet-D: `stem="deep", average_shortcut=True`).
     """
     if depth not in _DEPTHS:
         raise ValueError(f"depth must be one of {', '.join(map(str, _DEPTHS))}, got {depth}")

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Key
 
 import rope_jax
 from lejepa_jax.checks import check_choice
+from lejepa_jax.nn.layer_reader import LayerReader
 from lejepa_jax.nn.layers import (
     check_images,
     check_sizes,
@@ -29,7 +30,7 @@ from lejepa_jax.nn.positions import (
     resize_table,
     sincos_table,
 )
-from lejepa_jax.nn.transformer import Block, Rotate
+from lejepa_jax.nn.transformer import AttentionPooling, Block, Rotate
 from lejepa_jax.statistics.reductions import AxisName
 
 
@@ -40,7 +41,7 @@ class _Grid(NamedTuple):
     log_measure: Array | None
 
 
-class ViT(nnx.Module):
+class ViT(LayerReader):
     r"""Vision transformer over images of any size that patches tile.
 
     Tokens are ordered [class, registers, patches row by row]. Matrix products run in `dtype`; the
@@ -72,13 +73,21 @@ class ViT(nnx.Module):
         patch_size: Side of a patch in pixels.
         image_size: Side of the images, or height and width, for whose grid positions are laid out.
         in_channels: Channels of the images.
-        pooling: "cls" adds a class token and returns it; "mean" returns the mean of the patches.
+        pooling: "cls" adds a class token and returns it; "mean" returns the mean of the patches,
+            "attention" what `AttentionPooling` reads from them.
+        norm_after_mean: Whether the last norm acts on the mean of the patches instead of on each.
         num_registers: Further tokens that take part and are not returned.
         position: See above.
+        position_table: Whether a learned table is added to the tokens beside an encoding of
+            `rope_jax`, as "learned" does alone.
+        antialias: Whether the learned table is averaged where a grid is smaller, see
+            `resize_table`.
         share_positions: Whether all blocks share what a rotary encoding learns.
         coordinates: Positions `(gh * gw, m)` of a grid of `gh` by `gw` patches for encodings; by
             default `rope_jax.patch_grid`: columns and rows of the patches' centers, which fill
-            [-pi, pi] on the grid of `image_size` and keep its spacing on any other.
+            [-pi, pi] on the grid of `image_size` and keep its spacing on any other. Or options of
+            that function: {"convention": "integer"}; {"train_shape": None} fills [-pi, pi] on any
+            grid.
         log_measure: Whether keys are weighted by the part of the image they stand for, see
             `rope_jax.log_measure`: on other grids than that of `image_size`, class and register
             tokens keep the share of the attention they had. Changes nothing on that grid, or where
@@ -86,6 +95,12 @@ class ViT(nnx.Module):
         drop_path: Stochastic depth of the last block, rising linearly from 0.
         layer_scale: Initial value of LayerScale, such as 1e-5; None for none.
         qk_norm: Whether queries and keys are normalized.
+        qk_norm_bias: Whether these norms add a learned offset.
+        qkv_bias: Whether the maps to queries, keys and values add one.
+        activation: What stands between the two maps of the MLPs, see `Block`.
+        epsilon: Of all norms.
+        norm_before: Whether the tokens are normalized before the first block; patches are then
+            embedded without an offset.
         remat: Whether the backward pass recomputes each block instead of keeping its activations.
         attention_implementation: See `Attention`.
         dtype: Type in which the matrix products compute.
@@ -95,8 +110,9 @@ class ViT(nnx.Module):
 
     Raises:
         ValueError: If a size is not positive, heads do not divide the width, patches do not tile
-            `image_size`, `pooling`, `position` or `attention_implementation` is unknown,
-            `layer_scale` is not finite, or `drop_path` is not in [0, 1).
+            `image_size`, `pooling`, `position`, `activation` or `attention_implementation` is
+            unknown, `norm_after_mean` or `position_table` has nothing to act on, `layer_scale` is
+            not finite, or `drop_path` is not in [0, 1).
 
     Examples:
         >>> def encode(images):
@@ -125,14 +141,22 @@ class ViT(nnx.Module):
         image_size: int | tuple[int, int] = 224,
         in_channels: int = 3,
         pooling: str = "cls",
+        norm_after_mean: bool = False,
         num_registers: int = 0,
         position: str | rope_jax.Encoding = "learned",
+        position_table: bool = False,
+        antialias: bool = False,
         share_positions: bool = False,
-        coordinates: Callable[[int, int], Array] | None = None,
+        coordinates: Callable[[int, int], Array] | Mapping[str, Any] | None = None,
         log_measure: bool = False,
         drop_path: float = 0.0,
         layer_scale: float | None = None,
         qk_norm: bool = False,
+        qk_norm_bias: bool = False,
+        qkv_bias: bool = True,
+        activation: str = "gelu",
+        epsilon: float = 1e-6,
+        norm_before: bool = False,
         remat: bool = False,
         attention_implementation: str | None = None,
         dtype: DTypeLike = jnp.float32,
@@ -145,18 +169,24 @@ class ViT(nnx.Module):
             raise ValueError(f"width must be divisible by num_heads={num_heads}, got {width}")
         if not num_registers >= 0:
             raise ValueError(f"num_registers must not be negative, got {num_registers}")
-        check_choice("pooling", pooling, ("cls", "mean"))
+        check_choice("pooling", pooling, ("cls", "mean", "attention"))
+        if norm_after_mean and pooling != "mean":
+            raise ValueError(f'norm_after_mean wants pooling="mean", got {pooling!r}')
         height, breadth = (image_size, image_size) if isinstance(image_size, int) else image_size
         check_sizes(image_size=min(height, breadth))
         self.patch_size = patch_size
         self.grid = self._grid("image_size", height, breadth)
         if isinstance(position, str):
             position = position_by_name(position, width // num_heads, num_heads, self.grid)
+        if position_table and isinstance(position, str):
+            raise ValueError(f"position_table wants an encoding beside it, got {position!r}")
         self.in_channels = in_channels
         self.features = width
         self.num_prefix = (pooling == "cls") + num_registers
         self.position = position
         self.coordinates = coordinates
+        self.antialias = antialias
+        self.norm_after_mean = norm_after_mean
         self.log_measure = log_measure
         self.remat = remat
         self.rates = drop_path_ramp(drop_path, depth)
@@ -167,23 +197,36 @@ class ViT(nnx.Module):
             return nnx.Param(token_init(rngs.params(), (count, width), jnp.float32))
 
         self.patch_embedding = nnx.Linear(
-            patch_size * patch_size * in_channels, width, dtype=dtype, rngs=rngs
+            patch_size * patch_size * in_channels,
+            width,
+            use_bias=not norm_before,
+            dtype=dtype,
+            rngs=rngs,
         )
         self.cls_token = tokens(1) if pooling == "cls" else None
         self.registers = tokens(num_registers) if num_registers else None
-        if position == "learned":
-            self.position_table = tokens((pooling == "cls") + math.prod(self.grid))
-        elif not isinstance(position, str):
+        learned = position == "learned" or position_table
+        rows = (pooling == "cls") + math.prod(self.grid)
+        self.position_table = tokens(rows) if learned else None
+        if not isinstance(position, str):
             shared = share_positions or position.embed is not None
             self.position_sets = 1 if shared else depth
             drawn = rope_jax.init_layers(position, rngs.params(), self.position_sets)
             self.position_params = nnx.data(jax.tree.map(nnx.Param, drawn))
+        mlp_width = 4 * width if mlp_width is None else mlp_width
+        if norm_before:
+            self.input_norm = layer_norm(width, epsilon=epsilon, rngs=rngs)
+        self.norm_before = norm_before
         self.blocks = nnx.List(
             Block(
                 width,
                 num_heads,
-                4 * width if mlp_width is None else mlp_width,
+                mlp_width,
+                activation=activation,
                 qk_norm=qk_norm,
+                qk_norm_bias=qk_norm_bias,
+                qkv_bias=qkv_bias,
+                epsilon=epsilon,
                 layer_scale=layer_scale,
                 implementation=attention_implementation,
                 dtype=dtype,
@@ -191,7 +234,20 @@ class ViT(nnx.Module):
             )
             for _ in range(depth)
         )
-        self.norm = layer_norm(width, rngs=rngs)
+        self.norm = layer_norm(width, epsilon=epsilon, rngs=rngs)
+        self.attention_pooling = (
+            AttentionPooling(
+                width,
+                num_heads,
+                mlp_width,
+                activation=activation,
+                epsilon=epsilon,
+                dtype=dtype,
+                rngs=rngs,
+            )
+            if pooling == "attention"
+            else None
+        )
 
     def _grid(self, name: str, height: int, width: int) -> tuple[int, int]:
         if height % self.patch_size or width % self.patch_size or not (height and width):
@@ -210,12 +266,13 @@ class ViT(nnx.Module):
         x = self.patch_embedding(patchify(images, self.patch_size)).astype(jnp.float32)
         cls = None if self.cls_token is None else self.cls_token[...]
         rotates: tuple[Rotate | None, ...] = (None,) * len(self.blocks)
-        if self.position == "learned":
+        if self.position_table is not None:
             table = self.position_table[...]
             if cls is not None:
                 cls, table = cls + table[:1], table[1:]
-            x = x + resize_table(table.reshape(*self.grid, self.features), grid)[None]
-        elif self.position == "sincos":
+            table = table.reshape(*self.grid, self.features)
+            x = x + resize_table(table, grid, antialias=self.antialias)[None]
+        if self.position == "sincos":
             x = x + sincos_table(*grid, self.features, reference=self.grid)[None]
         x = rearrange(x, "b gh gw w -> b (gh gw) w")
         if not isinstance(self.position, str):
@@ -236,7 +293,8 @@ class ViT(nnx.Module):
                 num_prefix=self.num_prefix,
                 num_train=math.prod(self.grid),
             )
-        return jnp.concatenate([*prefix, x], 1), _Grid(rotates, logs)
+        x = jnp.concatenate([*prefix, x], 1)
+        return self.input_norm(x) if self.norm_before else x, _Grid(rotates, logs)
 
     def _encode(
         self, encoding: rope_jax.Encoding, grid: tuple[int, int]
@@ -246,10 +304,11 @@ class ViT(nnx.Module):
             self.position_params,
             is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
         )
-        if self.coordinates is None:
-            positions = rope_jax.patch_grid(grid, train_shape=self.grid).positions
-        else:
+        if callable(self.coordinates):
             positions = self.coordinates(*grid)
+        else:
+            options = {"train_shape": self.grid, **(self.coordinates or {})}
+            positions = rope_jax.patch_grid(grid, **options).positions
         added, rotates = encode_positions(
             encoding, params, positions, sets=self.position_sets, num_prefix=self.num_prefix
         )
@@ -286,7 +345,11 @@ class ViT(nnx.Module):
             yield x
 
     def _pool(self, x: Float[Array, "b n width"]) -> Float[Array, "b width"]:
+        if self.norm_after_mean:
+            return self.norm(x[:, self.num_prefix :].mean(1))
         x = self.norm(x)
+        if self.attention_pooling is not None:
+            return self.attention_pooling(x[:, self.num_prefix :])
         return x[:, self.num_prefix :].mean(1) if self.cls_token is None else x[:, 0]
 
     def __call__(
@@ -316,83 +379,3 @@ class ViT(nnx.Module):
         """
         layers = self._layers(*self._embed(images, weigh_tokens), train=train, keys=keys)
         return self._pool(deque(layers, maxlen=1)[0])
-
-    def patch_features(self, images: Float[Array, "b h w c"]) -> Float[Array, "b gh gw d"]:
-        """Compute the final-normed patch tokens in their grid, for pictures of their components.
-
-        Args:
-            images: Normalized images whose sides are multiples of `patch_size`.
-
-        Returns:
-            One feature vector a patch, in float32.
-
-        Raises:
-            ValueError: As in a call.
-        """
-        patches = self.tokens(images)
-        grid = self._grid("images", *images.shape[1:3])
-        return patches.reshape(images.shape[0], *grid, self.features)
-
-    def tokens(self, images: Float[Array, "b h w c"]) -> Float[Array, "b n d"]:
-        """Compute the final-normed patch tokens, row by row of their grid.
-
-        Args:
-            images: Normalized images whose sides are multiples of `patch_size`.
-
-        Returns:
-            One feature vector a patch, in float32, without class and register tokens.
-
-        Raises:
-            ValueError: As in a call.
-        """
-        tokens = self.norm(deque(self._layers(*self._embed(images)), maxlen=1)[0])
-        return tokens[:, self.num_prefix :]
-
-    def intermediate(
-        self, images: Float[Array, "b h w c"], *, num_layers: int = 2
-    ) -> Float[Array, "b d"]:
-        """Concatenate what a call would return after each of the last blocks.
-
-        The published linear probe reads the last two. The final norm is applied to each.
-
-        Args:
-            images: Normalized images whose sides are multiples of `patch_size`.
-            num_layers: How many of the last blocks.
-
-        Returns:
-            `num_layers` feature vectors an image, the last block's at the end, in float32.
-
-        Raises:
-            ValueError: If there are not so many blocks; else as in a call.
-
-        References:
-            M. Caron et al., "Emerging Properties in Self-Supervised Vision Transformers",
-            arXiv 2104.14294, 2021, appendix F.
-        """
-        if not 1 <= num_layers <= len(self.blocks):
-            raise ValueError(
-                f"num_layers must be between 1 and depth={len(self.blocks)}, got {num_layers}"
-            )
-        layers = deque(self._layers(*self._embed(images)), maxlen=num_layers)
-        return jnp.concatenate([self._pool(layer) for layer in layers], -1)
-
-    def attention_maps(self, images: Float[Array, "b h w c"]) -> Float[Array, "b heads n n"]:
-        """Compute the attention weights of the last block.
-
-        Args:
-            images: Normalized images whose sides are multiples of `patch_size`.
-
-        Returns:
-            For each head the weight that each token (third axis) gives to each token (last axis),
-            in float32; rows sum to 1. With a class token, `maps[:, :, 0, encoder.num_prefix:]`
-            reshaped to the grid is where it looks.
-
-        Raises:
-            ValueError: As in a call.
-        """
-        x, grid = self._embed(images)
-        before, _ = deque(self._layers(x, grid), maxlen=2)
-        block = self.blocks[-1]
-        return block.attention.weights(
-            block.attention_norm(before), rotate=grid.rotates[-1], log_measure=grid.log_measure
-        )

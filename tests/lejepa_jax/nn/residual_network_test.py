@@ -177,10 +177,10 @@ def test_flattened_features_need_images_of_the_side_they_were_made_for():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda r: resnet(101, rngs=r), "depth must be one of 18, 34, 50, got 101"),
+        (lambda r: resnet(99, rngs=r), "depth must be one of 18, 34, 50, 101, 152, got 99"),
         (
             lambda r: resnet(18, stem="big", rngs=r),
-            "stem must be one of imagenet, small, got 'big'",
+            "stem must be one of imagenet, deep, small, got 'big'",
         ),
         (
             lambda r: ResNet(stage_sizes=(1, 1), stage_widths=(8,), rngs=r),

@@ -349,7 +349,7 @@ def test_registers_and_cls_start_apart():
     [
         ({"num_heads": 3}, "width must be divisible by num_heads=3, got 8"),
         ({"image_size": 7}, "image_size must be a multiple of patch_size=2 a side, got 7 x 7"),
-        ({"pooling": "max"}, "pooling must be one of cls, mean, got 'max'"),
+        ({"pooling": "max"}, "pooling must be one of cls, mean, attention, got 'max'"),
         (
             {"position": "rope"},
             "position must be learned, sincos, none, or name an encoding; encoding must be one of "

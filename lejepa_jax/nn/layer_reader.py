@@ -1,0 +1,114 @@
+"""What can be read from the layers of a transformer beside its feature vector."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+
+class LayerReader(nnx.Module):
+    """Patches, last layers and attention of an encoder of images that is a stack of blocks.
+
+    The encoder gives `_embed` (the tokens, and what the blocks need to know of the grid), `_layers`
+    (the tokens before the first block and after each), `_pool` and `_grid`.
+    """
+
+    blocks: Any
+    features: int
+    norm: nnx.LayerNorm
+    num_prefix: int
+
+    def _embed(self, images: Array) -> tuple[Array, Any]:
+        raise NotImplementedError
+
+    def _layers(self, x: Array, grid: Any) -> Iterator[Array]:
+        raise NotImplementedError
+
+    def _pool(self, x: Array) -> Array:
+        raise NotImplementedError
+
+    def _grid(self, name: str, height: int, width: int) -> tuple[int, int]:
+        raise NotImplementedError
+
+    def patch_features(self, images: Float[Array, "b h w c"]) -> Float[Array, "b gh gw d"]:
+        """Compute the final-normed patch tokens in their grid, for pictures of their components.
+
+        Args:
+            images: Normalized images whose sides are multiples of `patch_size`.
+
+        Returns:
+            One feature vector a patch, in float32.
+
+        Raises:
+            ValueError: As in a call.
+        """
+        patches = self.tokens(images)
+        grid = self._grid("images", *images.shape[1:3])
+        return patches.reshape(images.shape[0], *grid, self.features)
+
+    def tokens(self, images: Float[Array, "b h w c"]) -> Float[Array, "b n d"]:
+        """Compute the final-normed patch tokens, row by row of their grid.
+
+        Args:
+            images: Normalized images whose sides are multiples of `patch_size`.
+
+        Returns:
+            One feature vector a patch, in float32, without class and register tokens.
+
+        Raises:
+            ValueError: As in a call.
+        """
+        tokens = self.norm(deque(self._layers(*self._embed(images)), maxlen=1)[0])
+        return tokens[:, self.num_prefix :]
+
+    def intermediate(
+        self, images: Float[Array, "b h w c"], *, num_layers: int = 2
+    ) -> Float[Array, "b d"]:
+        """Concatenate what a call would return after each of the last blocks.
+
+        The published linear probe reads the last two. The final norm is applied to each.
+
+        Args:
+            images: Normalized images whose sides are multiples of `patch_size`.
+            num_layers: How many of the last blocks.
+
+        Returns:
+            `num_layers` feature vectors an image, the last block's at the end, in float32.
+
+        Raises:
+            ValueError: If there are not so many blocks; else as in a call.
+
+        References:
+            M. Caron et al., "Emerging Properties in Self-Supervised Vision Transformers",
+            arXiv 2104.14294, 2021, appendix F.
+        """
+        if not 1 <= num_layers <= len(self.blocks):
+            raise ValueError(
+                f"num_layers must be between 1 and depth={len(self.blocks)}, got {num_layers}"
+            )
+        layers = deque(self._layers(*self._embed(images)), maxlen=num_layers)
+        return jnp.concatenate([self._pool(layer) for layer in layers], -1)
+
+    def attention_maps(self, images: Float[Array, "b h w c"]) -> Float[Array, "b heads n n"]:
+        """Compute the attention weights of the last block.
+
+        Args:
+            images: Normalized images whose sides are multiples of `patch_size`.
+
+        Returns:
+            For each head the weight that each token (third axis) gives to each token (last axis),
+            in float32; rows sum to 1. With a class token, `maps[:, :, 0, encoder.num_prefix:]`
+            reshaped to the grid is where it looks.
+
+        Raises:
+            ValueError: As in a call.
+        """
+        x, grid = self._embed(images)
+        before, _ = deque(self._layers(x, grid), maxlen=2)
+        block = self.blocks[-1]
+        return block.attention.weights(
+            block.attention_norm(before), rotate=grid.rotates[-1], log_measure=grid.log_measure
+        )
