@@ -118,6 +118,40 @@ def position_by_name(
         raise ValueError(f"position must be {own}, or name an encoding; {error}") from None
 
 
+def grid_positions(
+    spec: str, grid: tuple[int, int], train_grid: tuple[int, int]
+) -> Float[Array, "n m"]:
+    """Compute positions of patches as `coordinates` of a vision transformer says.
+
+    Args:
+        spec: A convention of `rope_jax.patch_grid` with its options: "integer",
+            "centers(order='ij')".
+        grid: Rows and columns of the patches.
+        train_grid: Those of the images trained on, unless the options have `train_shape`.
+
+    Returns:
+        The positions, row by row.
+
+    Raises:
+        ValueError: If there is no such convention or option.
+
+    Examples:
+        >>> grid_positions("integer", (1, 2), (4, 4)).tolist()
+        [[0.0, 0.0], [1.0, 0.0]]
+    """
+    try:
+        name, options = rope_jax.parse_choice(spec)
+        unknown = set(options) - {"train_shape", "extent", "normalize", "anchor", "order"}
+        if unknown:
+            raise ValueError(f"unknown options {', '.join(sorted(unknown))}")
+        options = {"train_shape": train_grid, "convention": name, **options}
+        return rope_jax.patch_grid(grid, **options).positions
+    except ValueError as error:
+        raise ValueError(
+            f"coordinates must name a convention of rope_jax.patch_grid, got {spec!r}; {error}"
+        ) from None
+
+
 def encode_positions(
     encoding: rope_jax.Encoding,
     params: Any,

@@ -223,6 +223,8 @@ class ResNet(nnx.Module):
             )
         self.in_channels = in_channels
         self.pooling = pooling
+        self.stage_sizes = tuple(stage_sizes)
+        self.average_shortcut = average_shortcut
         self.image_size = image_size
         self.features = stage_widths[-1]
         if image_size is not None and pooling == "flatten":

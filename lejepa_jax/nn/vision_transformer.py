@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +26,7 @@ from lejepa_jax.nn.layers import (
 from lejepa_jax.nn.normalization import layer_norm
 from lejepa_jax.nn.positions import (
     encode_positions,
+    grid_positions,
     position_by_name,
     resize_table,
     sincos_table,
@@ -85,9 +86,9 @@ class ViT(LayerReader):
         share_positions: Whether all blocks share what a rotary encoding learns.
         coordinates: Positions `(gh * gw, m)` of a grid of `gh` by `gw` patches for encodings; by
             default `rope_jax.patch_grid`: columns and rows of the patches' centers, which fill
-            [-pi, pi] on the grid of `image_size` and keep its spacing on any other. Or options of
-            that function: {"convention": "integer"}; {"train_shape": None} fills [-pi, pi] on any
-            grid.
+            [-pi, pi] on the grid of `image_size` and keep its spacing on any other. Or a
+            convention of that function with its options: "integer"; "centers(train_shape=None)"
+            fills [-pi, pi] on any grid.
         log_measure: Whether keys are weighted by the part of the image they stand for, see
             `rope_jax.log_measure`: on other grids than that of `image_size`, class and register
             tokens keep the share of the attention they had. Changes nothing on that grid, or where
@@ -110,9 +111,9 @@ class ViT(LayerReader):
 
     Raises:
         ValueError: If a size is not positive, heads do not divide the width, patches do not tile
-            `image_size`, `pooling`, `position`, `activation` or `attention_implementation` is
-            unknown, `norm_after_mean` or `position_table` has nothing to act on, `layer_scale` is
-            not finite, or `drop_path` is not in [0, 1).
+            `image_size`, `pooling`, `position`, `coordinates`, `activation` or
+            `attention_implementation` is unknown, `norm_after_mean` or `position_table` has nothing
+            to act on, `layer_scale` is not finite, or `drop_path` is not in [0, 1).
 
     Examples:
         >>> def encode(images):
@@ -147,7 +148,7 @@ class ViT(LayerReader):
         position_table: bool = False,
         antialias: bool = False,
         share_positions: bool = False,
-        coordinates: Callable[[int, int], Array] | Mapping[str, Any] | None = None,
+        coordinates: Callable[[int, int], Array] | str | None = None,
         log_measure: bool = False,
         drop_path: float = 0.0,
         layer_scale: float | None = None,
@@ -176,6 +177,8 @@ class ViT(LayerReader):
         check_sizes(image_size=min(height, breadth))
         self.patch_size = patch_size
         self.grid = self._grid("image_size", height, breadth)
+        # What was asked for, for weights of other libraries: an encoding does not say its name.
+        self.position_text = position if isinstance(position, str) else None
         if isinstance(position, str):
             position = position_by_name(position, width // num_heads, num_heads, self.grid)
         if position_table and isinstance(position, str):
@@ -184,6 +187,8 @@ class ViT(LayerReader):
         self.features = width
         self.num_prefix = (pooling == "cls") + num_registers
         self.position = position
+        if isinstance(coordinates, str):
+            grid_positions(coordinates, self.grid, self.grid)  # refuses what it cannot read
         self.coordinates = coordinates
         self.antialias = antialias
         self.norm_after_mean = norm_after_mean
@@ -307,8 +312,7 @@ class ViT(LayerReader):
         if callable(self.coordinates):
             positions = self.coordinates(*grid)
         else:
-            options = {"train_shape": self.grid, **(self.coordinates or {})}
-            positions = rope_jax.patch_grid(grid, **options).positions
+            positions = grid_positions(self.coordinates or "centers", grid, self.grid)
         added, rotates = encode_positions(
             encoding, params, positions, sets=self.position_sets, num_prefix=self.num_prefix
         )

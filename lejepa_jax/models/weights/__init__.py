@@ -1,0 +1,26 @@
+"""Weights of other libraries: timm and torchvision, both ways."""
+
+from lejepa_jax.models.weights.architectures import ARCHITECTURES, Architecture
+from lejepa_jax.models.weights.conversion import (
+    Imported,
+    from_timm,
+    from_torchvision,
+    named_model,
+    to_timm,
+    to_torchvision,
+)
+from lejepa_jax.models.weights.torch_model import TorchModel, pytorch_lines, torch_model
+
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "Imported",
+    "TorchModel",
+    "from_timm",
+    "from_torchvision",
+    "named_model",
+    "pytorch_lines",
+    "to_timm",
+    "to_torchvision",
+    "torch_model",
+]
