@@ -219,9 +219,11 @@ def _resnet(encoder: ResNet, library: str) -> TorchModel:
 
 
 def _convnext(encoder: ConvNeXt) -> TorchModel:
-    if len(encoder.depths) != 4:
+    if len(encoder.depths) != 4 or encoder.stem_patch not in (1, 4):
+        # With a stem of 2 theirs halves the map before its first stage, too.
         raise ValueError(
-            f"a ConvNeXt must have four stages to be a model of timm, got depths={encoder.depths}"
+            "a ConvNeXt must have four stages and stem_patch 1 or 4 to be a model of timm, got "
+            f"depths={encoder.depths} and stem_patch={encoder.stem_patch}"
         )
     block = encoder.blocks[0]
     arguments = {

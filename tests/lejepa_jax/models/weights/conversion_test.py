@@ -209,6 +209,7 @@ def test_another_architecture_is_refused():
         ("vit-Ti(position='spherical')", "position='spherical' with coordinates=None must be one"),
         ("vit-Ti(position='axial')", "position='axial' with coordinates=None must be one"),
         ("convnext-atto(depths=(1,), widths=(8,))", "a ConvNeXt must have four stages"),
+        ("convnext-atto(stem_patch=2)", "a ConvNeXt must have four stages and stem_patch 1 or 4"),
         ("resnet18(width=16)", "a ResNet must have pooling='mean', width=64 and four stages"),
     ],
 )

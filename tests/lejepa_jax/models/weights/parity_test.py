@@ -148,7 +148,8 @@ def test_features_are_those_of_the_library_both_ways(library, name, tmp_path, re
 
 OURS = {
     "small stem": "resnet18(stem='small', stage_sizes=(1, 1, 1, 1))",
-    "stem of 2, gray": "convnext-atto(stem_patch=2, depths=(1, 1, 1, 2), widths=(8, 16, 16, 24), in_channels=1)",
+    "stem of 1, gray": "convnext-atto(stem_patch=1, depths=(1, 1, 1, 2), widths=(8, 16, 16, 24), "
+    "in_channels=1)",
     "sincos": "vit-Ti(depth=2, patch_size=4, image_size=(16, 24), position='sincos')",
     "everything": "vit-Ti(depth=2, patch_size=4, image_size=16, norm_before=True, qk_norm=True, "
     "num_registers=3, activation='swiglu', layer_scale=0.3, pooling='mean', norm_after_mean=True)",
@@ -168,7 +169,8 @@ def test_our_own_encoders_are_loaded_by_the_lines(text, tmp_path):
     # Running statistics of fresh ones would hide that they are exchanged.
     params, state = nnx.to_pure_dict(params), nnx.to_pure_dict(state)
     state = jax.tree_util.tree_map_with_path(
-        lambda path, x: rng.uniform(0.5, 2 if path[-1].key == "var" else 0.6, x.shape), state
+        lambda path, x: rng.uniform(*((0.5, 2) if path[-1].key == "var" else (-0.1, 0.1)), x.shape),
+        state,
     )
     height, width = getattr(module, "grid", (6, 8))
     images = rng.standard_normal((2, 4 * height, 4 * width, module.in_channels), "f4")
