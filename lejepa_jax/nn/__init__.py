@@ -24,12 +24,13 @@ from lejepa_jax.nn.layers import (
     drop_path_scales,
     gelu,
     patchify,
+    quick_gelu,
 )
 from lejepa_jax.nn.normalization import BatchNorm, batch_norm, layer_norm, masked_moments, normalize
 from lejepa_jax.nn.positions import sincos_table
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.nn.residual_network import ResidualBlock, ResNet, resnet
-from lejepa_jax.nn.transformer import Attention, Block, Rotate
+from lejepa_jax.nn.transformer import Attention, AttentionPooling, Block, Rotate
 from lejepa_jax.nn.vision_transformer import ViT
 from lejepa_jax.nn.vit_sizes import VIT_SIZES, ViTSize, vit
 
@@ -38,6 +39,7 @@ __all__ = [
     "ENCODERS",
     "VIT_SIZES",
     "Attention",
+    "AttentionPooling",
     "BatchNorm",
     "Block",
     "ConvNeXt",
@@ -67,6 +69,7 @@ __all__ = [
     "masked_moments",
     "normalize",
     "patchify",
+    "quick_gelu",
     "resnet",
     "sincos_table",
     "vit",

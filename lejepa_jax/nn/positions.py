@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 import rope_jax
+from lejepa_jax.checks import check_choice
 
 # Positions that are no encoding of `rope_jax`.
 _OWN = ("learned", "sincos", "none")
@@ -141,6 +142,7 @@ def grid_positions(
     """
     try:
         name, options = rope_jax.parse_choice(spec)
+        check_choice("its name", name, ("centers", "integer", "linspace"))
         unknown = set(options) - {"train_shape", "extent", "normalize", "anchor", "order"}
         if unknown:
             raise ValueError(f"unknown options {', '.join(sorted(unknown))}")

@@ -9,7 +9,7 @@ from lejepa_jax.models.weights.conversion import (
     to_timm,
     to_torchvision,
 )
-from lejepa_jax.models.weights.torch_model import TorchModel, pytorch_lines, torch_model
+from lejepa_jax.models.weights.pytorch import TorchModel, pytorch_lines, torch_model
 
 __all__ = [
     "ARCHITECTURES",

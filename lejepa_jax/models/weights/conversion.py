@@ -10,8 +10,8 @@ from jaxtyping import PyTree
 
 from lejepa_jax.models.weights.architectures import Architecture, architecture_by_name
 from lejepa_jax.models.weights.convolutional import convnext_rules, resnet_rules
+from lejepa_jax.models.weights.pytorch import TorchModel, torch_model
 from lejepa_jax.models.weights.rules import Rule, read_weights, write_weights
-from lejepa_jax.models.weights.torch_model import TorchModel, torch_model
 from lejepa_jax.models.weights.transformers import dialect_of
 from lejepa_jax.models.weights.transformers import rules as vit_rules
 from lejepa_jax.nn.convnext_v2 import ConvNeXt
