@@ -1,5 +1,6 @@
 """The LeJEPA objective: predict the center of the views, keep the cloud round."""
 
+import functools
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -8,6 +9,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from lejepa_jax.checks import check_choice
 from lejepa_jax.objectives.directions import DirectionSampler, unit_directions
 from lejepa_jax.objectives.prediction import Target, prediction_loss
+from lejepa_jax.objectives.regularizers.names import embedding_transform
+from lejepa_jax.objectives.regularizers.protocol import Regularizer
 from lejepa_jax.objectives.slicing import sigreg
 from lejepa_jax.statistics.normality import Statistic, epps_pulley
 from lejepa_jax.statistics.reductions import AxisName
@@ -20,7 +23,12 @@ class LejepaLoss(NamedTuple):
 
     total: Float[Array, ""]
     prediction: Float[Array, ""]
-    sigreg: Float[Array, ""]
+    regularizer: Float[Array, ""]
+
+    @property
+    def sigreg(self) -> Float[Array, ""]:
+        """The second term by the name of the default."""
+        return self.regularizer
 
 
 def lejepa_loss(
@@ -31,6 +39,7 @@ def lejepa_loss(
     trade_off: float = 0.05,
     weighting: Weighting = "convex",
     target: Target = "global",
+    regularizer: Regularizer | None = None,
     num_slices: int = 1024,
     statistic: Statistic = epps_pulley,
     directions: DirectionSampler | Float[Array, "k d"] = unit_directions,
@@ -42,6 +51,10 @@ def lejepa_loss(
 
     .. math:: (1 - \lambda)\, L_\mathrm{pred} + \frac\lambda V \sum_v \mathrm{SIGReg}(\{z_{n,v}\}_n)
 
+    or another regularizer in place of SIGReg, see :mod:`lejepa_jax.objectives.regularizers`. One
+    that transforms embeddings (`rdmreg` rectifies, `sphere` normalizes) has the prediction loss
+    compare the transformed ones.
+
     Args:
         key: Random key of the slices, the same on every device; fold the step into it.
         embeddings: Outputs of the projector, views first, the global ones in front.
@@ -51,6 +64,8 @@ def lejepa_loss(
         weighting: `convex`, as above, or `additive`: :math:`L_\mathrm{pred} + \lambda\,
             \mathrm{SIGReg}`, which is convex with :math:`\lambda / (1 + \lambda)` up to scale.
         target: What the views are drawn towards, see :func:`prediction_loss`.
+        regularizer: What keeps the cloud from collapsing: `(key, embeddings, *, mask, axis_name)`
+            to a scalar, with options bound. By default :func:`sigreg` with the next three.
         num_slices: Random directions drawn afresh for each call.
         statistic: Statistic of one-dimensional samples.
         directions: What draws the directions, or the directions, see :func:`sigreg`.
@@ -61,7 +76,7 @@ def lejepa_loss(
             `jax.lax.pmean` once, at the end of the step.
 
     Returns:
-        Total, prediction and SIGReg, float32.
+        Total, prediction and regularizer, float32.
 
     Raises:
         ValueError: If `trade_off` is outside [0, 1] (convex) or negative (additive), and as
@@ -79,19 +94,24 @@ def lejepa_loss(
         R. Balestriero, Y. LeCun, LeJEPA, arXiv 2511.08544, 2025, Section 5.1 and Algorithm 2.
     """
     check_trade_off(trade_off, weighting)
+    if regularizer is None:
+        regularizer = functools.partial(
+            sigreg, num_slices=num_slices, statistic=statistic, directions=directions
+        )
+    transform = embedding_transform(regularizer)
     prediction = prediction_loss(
-        embeddings, num_global=num_global, target=target, mask=mask, axis_name=axis_name
-    )
-    roundness = sigreg(
-        key,
-        embeddings,
-        num_slices=num_slices,
-        statistic=statistic,
-        directions=directions,
-        pool=pool_views,
-        mask=None if mask is None else jnp.broadcast_to(mask, embeddings.shape[:-1]),
+        embeddings if transform is None else transform(embeddings),
+        num_global=num_global,
+        target=target,
+        mask=mask,
         axis_name=axis_name,
     )
+    every_view = None if mask is None else jnp.broadcast_to(mask, embeddings.shape[:-1])
+    cloud = embeddings
+    if pool_views:
+        cloud = embeddings.reshape(-1, embeddings.shape[-1])
+        every_view = None if every_view is None else every_view.reshape(-1)
+    roundness = regularizer(key, cloud, mask=every_view, axis_name=axis_name)
     share = 1 - trade_off if weighting == "convex" else 1.0
     return LejepaLoss(share * prediction + trade_off * roundness, prediction, roundness)
 

@@ -24,6 +24,7 @@ from lejepa_jax.diagnostics.spectrum import (
 from lejepa_jax.evaluation.features import ShardBatch, map_examples, stratified_subset
 from lejepa_jax.evaluation.results import Evaluator, Results
 from lejepa_jax.objectives.directions import unit_directions
+from lejepa_jax.objectives.regularizers.names import embedding_transform
 from lejepa_jax.objectives.slicing import slice_statistics
 from lejepa_jax.statistics.normality import Statistic
 from lejepa_jax.tasks.modality import Modality
@@ -57,11 +58,13 @@ def encoder_passes(config: ObjectiveConfig, modality: Modality, net: Network) ->
         A function for each condition of `modality.eval_inputs`.
     """
 
+    transform = embedding_transform(config.make_regularizer()) or (lambda z: z)
+
     def make(view: Callable[[Batch], Any]) -> Pass:
         def embed(variables: Variables, batch: Batch) -> tuple[Array, Array]:
             model, inputs = net.merge(*variables), view(batch)
             features = model.encoder(inputs)
-            embeddings = model.projector(features)
+            embeddings = transform(model.projector(features))
             if config.probe_layers > 1:
                 features = model.encoder.intermediate(inputs, num_layers=config.probe_layers)
             return features, embeddings
@@ -162,6 +165,8 @@ def lidar_evaluator(config: ObjectiveConfig, modality: Modality, net: Network) -
         Architectures", arXiv 2312.04000, 2023.
     """
 
+    transform = embedding_transform(config.make_regularizer()) or (lambda z: z)
+
     @jax.jit
     def embed(variables: Variables, batch: Batch) -> Array:
         """Embeddings of views, axes (example, view) first."""
@@ -170,7 +175,7 @@ def lidar_evaluator(config: ObjectiveConfig, modality: Modality, net: Network) -
         for group in modality.views(keys, batch):
             count, size = jax.tree.leaves(group)[0].shape[:2]
             inputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), group)
-            found = model.projector(model.encoder(inputs))
+            found = transform(model.projector(model.encoder(inputs)))
             views.append(jnp.swapaxes(found.reshape(count, size, -1), 0, 1))
         return jnp.concatenate(views, axis=1)
 

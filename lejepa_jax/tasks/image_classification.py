@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -24,6 +24,7 @@ from lejepa_jax.evaluation.features import ShardBatch, map_examples
 from lejepa_jax.evaluation.quick import PREFIX, quick_subset
 from lejepa_jax.evaluation.results import Results
 from lejepa_jax.nn.encoder import WeighsTokens
+from lejepa_jax.objectives.regularizers.names import regularizer_by_name
 from lejepa_jax.objectives.supervised import cross_entropy, soft_targets
 from lejepa_jax.report.embedding import embedding_pictures
 from lejepa_jax.report.examples import examples_of_classes
@@ -38,6 +39,7 @@ from lejepa_jax.training.task import Batch, Kept, Part, Task
 _DEPTH, _PAIR = 2**20, 2**21
 _METRICS = {"accuracy": Metric("Accuracy", "of the batch", progress=True)}
 _HELD_OUT_LOSS = Metric("Held-out loss", "of a subset", higher_is_better=False)
+_REGULARIZED = {"regularizer": Metric("Regularizer", "of the features", progress=True)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,10 @@ class ClassificationConfig(ImageConfig):
         label_smoothing: Part of the target that is shared by all classes.
         mixup: Parameter of the Beta distribution of mixing two images; 0 for none.
         cutmix: The same for pasting a box of one into another. With both, pairs draw which.
+        regularizer: What the encoder's features are regularized by beside the classes, by name,
+            alone or called with options: `sigreg`, `covariance(sketch=64, form='norm')`. None for
+            nothing.
+        regularizer_weight: Its weight; that of the cross-entropy is 1.
         eval_sizes: Further sides to test at. An encoder that can weigh its tokens by their measure
             (`ViT`) is tested with and without.
         quick_examples: Held-out images that are tested during training, see `evaluate_every`.
@@ -60,7 +66,7 @@ class ClassificationConfig(ImageConfig):
         C. Szegedy et al., "Rethinking the Inception Architecture", arXiv 1512.00567, 2015 (label
         smoothing).
         H. Zhang et al., "mixup", arXiv 1710.09412, 2017. S. Yun et al., "CutMix", arXiv 1905.04899,
-        2019.
+        2019. Weak-SIGReg, arXiv 2603.05924, 2026 (features regularized).
     """
 
     evaluation_only: ClassVar[frozenset[str]] = ImageConfig.evaluation_only | {
@@ -72,6 +78,8 @@ class ClassificationConfig(ImageConfig):
     label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    regularizer: str | Callable[..., Any] | None = None
+    regularizer_weight: float = 0.1
     eval_sizes: tuple[int, ...] = ()
     quick_examples: int = 1000
 
@@ -80,7 +88,9 @@ class ClassificationConfig(ImageConfig):
         check_positive("quick_examples", self.quick_examples)
         for size in self.eval_sizes:
             check_positive("eval_sizes", size)
-        for name in ("mixup", "cutmix"):
+        if isinstance(self.regularizer, str):
+            regularizer_by_name(self.regularizer)
+        for name in ("mixup", "cutmix", "regularizer_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 <= self.label_smoothing < 1:
@@ -172,6 +182,9 @@ def classification_task(
         return Classifier(encoder, num_classes, rngs=rngs)
 
     net = network(make)
+    regularizer = config.regularizer
+    if isinstance(regularizer, str):
+        regularizer = regularizer_by_name(regularizer)
 
     def encode(params: Any, state: Any, key: PRNGKeyArray, batch: Batch):
         model = net.merge(params, state)
@@ -183,14 +196,21 @@ def classification_task(
         )
         features = model.encoder(images, train=True, keys=_apart(keys, _DEPTH))
         outputs = {"logits": model.head(features), "targets": lax.stop_gradient(targets)}
+        if regularizer is not None:
+            outputs["features"] = features
         return outputs, net.state_of(model)
 
     def loss(params: Any, state: Any, key: PRNGKeyArray, outputs: dict[str, Array], batch: Batch):
-        del params, state, key
+        del params, state
         logits, labels = outputs["logits"], batch["label"]
         right = (logits.argmax(-1) == labels).astype(jnp.float32)
         metrics = {"accuracy": global_mean(right, mask=labels >= 0, axis_name=axis_name)}
-        return cross_entropy(logits, outputs["targets"], axis_name=axis_name), ({}, metrics)
+        total = cross_entropy(logits, outputs["targets"], axis_name=axis_name)
+        if regularizer is not None:
+            _, own_key = jax.random.split(key)
+            value = regularizer(own_key, outputs["features"], mask=labels >= 0, axis_name=axis_name)
+            total, metrics["regularizer"] = total + config.regularizer_weight * value, value
+        return total, ({}, metrics)
 
     @functools.partial(jax.jit, static_argnames=("size", "weigh"))
     def scores(variables: Variables, batch: Batch, size: int, weigh: bool | None) -> Array:
@@ -261,6 +281,8 @@ def classification_task(
         return Results(scores, diagnostics, {}, pictures)
 
     metrics = _METRICS | quick_accuracy_metrics() | {f"{PREFIX}loss": _HELD_OUT_LOSS}
+    if regularizer is not None:
+        metrics |= _REGULARIZED
     evaluators, quick = {"accuracy": evaluate}, {"accuracy": watch}
     return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
 

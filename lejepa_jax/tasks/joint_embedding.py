@@ -19,8 +19,10 @@ from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.diagnostics.spectrum import feature_std, label_free_score
 from lejepa_jax.nn.encoder import HasLayers
 from lejepa_jax.nn.projector import Projector
-from lejepa_jax.objectives.directions import directions_by_name
 from lejepa_jax.objectives.lejepa import lejepa_loss
+from lejepa_jax.objectives.regularizers.names import regularizer_null_mean
+from lejepa_jax.objectives.regularizers.protocol import bound_options
+from lejepa_jax.objectives.slicing import sigreg
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.names import null_mean, statistic_by_name
 from lejepa_jax.statistics.reductions import AxisName
@@ -75,7 +77,8 @@ def joint_embedding_task(
         R. Balestriero, Y. LeCun, LeJEPA, arXiv 2511.08544, 2025, Section 5.1 and Algorithm 2.
     """
     statistic = statistic_by_name(config.statistic)
-    sampler = directions_by_name(config.directions)
+    regularizer = config.make_regularizer()
+    is_sigreg = bound_options(regularizer)[0] is sigreg
 
     def make(key: PRNGKeyArray) -> JointEmbedding:
         rngs = nnx.Rngs(key)
@@ -132,19 +135,23 @@ def joint_embedding_task(
             trade_off=trade_off,
             weighting=config.weighting,
             target=config.target,
-            num_slices=config.num_slices,
-            statistic=statistic,
-            directions=sampler,
+            regularizer=regularizer,
             pool_views=config.pool_views,
             axis_name=axis_name,
         )
         flat = lax.stop_gradient(embeddings).reshape(-1, embeddings.shape[-1])
         metrics = {
             "prediction": objective.prediction,
-            "sigreg": objective.sigreg,
+            "sigreg" if is_sigreg else "regularizer": objective.regularizer,
             # 1 where the cloud is round, 0 in a collapse, where the gradient of SIGReg vanishes.
             "embedding_std": feature_std(flat, axis_name=axis_name).min(),
         }
+        if not is_sigreg:
+            devices = 1 if axis_name is None else lax.axis_size(axis_name)
+            samples = size * devices * (count if config.pool_views else 1)
+            null = regularizer_null_mean(regularizer, num_samples=samples, dim=embeddings.shape[-1])
+            if null:
+                metrics["regularizer_ratio"] = objective.regularizer / null
         if config.weighting == "convex" and trade_off > 0:
             # Of what is logged, the one number that ranks runs of several trade-offs.
             metrics["label_free_score"] = jnp.asarray(label_free_score(objective.total, trade_off))
@@ -154,7 +161,11 @@ def joint_embedding_task(
     evaluators, quick = embedding_evaluators(
         config, modality, net, statistic=statistic, null_mean=null
     )
-    metrics = embedding_metrics(null) | quick_embedding_metrics(null)
+    # That of SIGReg does not depend on the number of samples; others are shown relative to theirs.
+    reference = regularizer_null_mean(regularizer, num_samples=1, dim=1) if is_sigreg else None
+    named = config.regularizer if isinstance(config.regularizer, str) else "own"
+    shown = embedding_metrics(reference, regularizer="" if is_sigreg else named)
+    metrics = shown | quick_embedding_metrics(null)
     return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
 
 
@@ -187,18 +198,29 @@ def kept_parts(
     return Kept(parts, preprocessing)
 
 
-def embedding_metrics(null_mean: float | None) -> dict[str, Metric]:
+def embedding_metrics(null_mean: float | None, *, regularizer: str = "") -> dict[str, Metric]:
     """Say how the metrics of LeJEPA are shown.
 
     Args:
         null_mean: Mean of SIGReg on exact normal samples, if it is known.
+        regularizer: What the regularizer is called, if it is another than SIGReg.
 
     Returns:
         How each is shown, by name.
     """
+    terms = {
+        "sigreg": Metric("SIGReg", "mean over slices", True, null_mean, "N(0, I)", progress=True)
+    }
+    if regularizer:
+        terms = {
+            "regularizer": Metric(f"Regularizer: {regularizer}", "value", progress=True),
+            "regularizer_ratio": Metric(
+                "Regularizer, relative", "over its null mean", True, 1.0, "the law that is wanted"
+            ),
+        }
     return {
         "prediction": Metric("Prediction", "mean squared distance", log_scale=True, progress=True),
-        "sigreg": Metric("SIGReg", "mean over slices", True, null_mean, "N(0, I)", progress=True),
+        **terms,
         "label_free_score": Metric(
             "Label-free score",
             "lower is better",

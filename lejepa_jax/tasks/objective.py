@@ -1,12 +1,15 @@
 """The options of LeJEPA pretraining, whatever the encoder looks at."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from lejepa_jax.checks import check_choice, check_positive
 from lejepa_jax.objectives.directions import directions_by_name
 from lejepa_jax.objectives.lejepa import Weighting, check_trade_off
 from lejepa_jax.objectives.prediction import Target
+from lejepa_jax.objectives.regularizers.names import regularizer_by_name
+from lejepa_jax.objectives.regularizers.protocol import Regularizer
 from lejepa_jax.statistics.names import statistic_by_name
 
 
@@ -19,14 +22,17 @@ class ObjectiveConfig:
         embedding_features: Width of the embedding, the output of the projector.
         hidden_features: Width of its hidden layers.
         projector_layers: Number of its linear layers; 0 regularizes the features themselves.
-        trade_off: Weight of SIGReg.
+        trade_off: Weight of the regularizer.
         weighting: How the two terms are weighted, see `lejepa_loss`.
         target: What the views are predicted to be, see `prediction_loss`.
+        regularizer: What keeps embeddings from collapsing, by name, alone or called with options:
+            `sigreg`, `visreg(shape='epps_pulley')`, `covariance(sketch=64)`; a recipe may also name
+            a function of its own. Published trade-offs differ between them.
         statistic: Statistic of SIGReg, by name: `epps_pulley`, alone or called with options, such
             as `epps_pulley(t_max=5, num_knots=41)`; `paper_epps_pulley` is that of Algorithm 1.
         directions: How directions are drawn, by name: `unit` (independent),
-            `orthogonal` or `sobol`.
-        num_slices: Directions of SIGReg, fresh at every step.
+            `orthogonal` or `sobol`. For every regularizer along slices, as is the next.
+        num_slices: Directions, fresh at every step.
         pool_views: Test all views as one sample.
         eval_batch_size: Examples at a time in evaluation.
         knn_k: Neighbors that vote in the k-NN probe.
@@ -55,6 +61,7 @@ class ObjectiveConfig:
     trade_off: float = 0.05
     weighting: Weighting = "convex"
     target: Target = "global"
+    regularizer: str | Callable[..., Any] = "sigreg"
     statistic: str = "epps_pulley"
     directions: str = "unit"
     num_slices: int = 1024
@@ -79,8 +86,20 @@ class ObjectiveConfig:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         # Unknown names are refused now, before anything is loaded.
-        statistic_by_name(self.statistic)
-        directions_by_name(self.directions)
+        self.make_regularizer()
+
+    def make_regularizer(self) -> Regularizer:
+        """Find the regularizer, with the options of this configuration where it gives no others."""
+        statistic = statistic_by_name(self.statistic)
+        directions = directions_by_name(self.directions)
+        if not isinstance(self.regularizer, str):
+            return self.regularizer
+        return regularizer_by_name(
+            self.regularizer,
+            num_slices=self.num_slices,
+            statistic=statistic,
+            directions=directions,
+        )
 
     def check_views(self, num_views: int) -> None:
         """Require no more global views than views."""

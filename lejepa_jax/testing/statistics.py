@@ -94,7 +94,7 @@ def check_devices(
         >>> from lejepa_jax.statistics.moment_tests import vcreg
         >>> check_devices({"vcreg": vcreg}, "vmap", 2)
     """
-    weight, x = _draw(_FEATURES, _FEATURES, seed=5), _draw(_MASK.size, _FEATURES, seed=6)
+    weight, x = draw(_FEATURES, _FEATURES, seed=5), draw(_MASK.size, _FEATURES, seed=6)
     mask = jnp.asarray(_MASK) if masked else None
 
     def step(weight: Any, x: Any, mask: Any, axis_name: str | None = None) -> Steps:
@@ -145,9 +145,9 @@ def check_devices(
             ) from error
     what = f"differs between one device and {number} ({way})"
     for name, (value, gradient) in found.items():
-        _assert_close(name, f"the value {what}", value, expected[name][0], rtol=2e-6, atol=2e-7)
+        assert_close(name, f"the value {what}", value, expected[name][0], rtol=2e-6, atol=2e-7)
         scale = float(jnp.abs(expected[name][1]).max())
-        _assert_close(name, f"the gradient {what}", gradient, expected[name][1], atol=1e-5 * scale)
+        assert_close(name, f"the gradient {what}", gradient, expected[name][1], atol=1e-5 * scale)
 
 
 def _steps(table: Mapping[str, Any], per_column: bool, x: Any, mask: Any = None) -> Steps:
@@ -196,7 +196,7 @@ class _Clouds(NamedTuple):
 
 
 def _clouds(widest: float) -> _Clouds:
-    x = _draw(_NUM_SAMPLES, _FEATURES)
+    x = draw(_NUM_SAMPLES, _FEATURES)
     degenerate = {
         "collapse to 0": 0 * x,
         "collapse to 5": 0 * x + 5,
@@ -209,7 +209,7 @@ def _clouds(widest: float) -> _Clouds:
     counts = (_NUM_SAMPLES, 2, 1, 0)
     rng = np.random.default_rng(2)
     cases = [("a normal cloud, 7 samples", x, rng.permutation(_NUM_SAMPLES) < 7)]
-    cases += [("another, 7 samples", _draw(*x.shape, seed=1), rng.permutation(_NUM_SAMPLES) < 7)]
+    cases += [("another, 7 samples", draw(*x.shape, seed=1), rng.permutation(_NUM_SAMPLES) < 7)]
     for name, cloud in degenerate.items():
         for count in counts:
             cases += [(f"{name}, {count} samples", cloud, np.arange(_NUM_SAMPLES) < count)]
@@ -223,10 +223,10 @@ def _check_order(step: Callable[..., Steps], clouds: _Clouds, found: Steps) -> N
     for name, (value, gradient) in found.items():
         what = "the order of the samples changes"
         mine = shuffled[name][0][:2]
-        _assert_close(name, f"{what} the value", mine, value[:2], rtol=1e-3, atol=1e-5)
+        assert_close(name, f"{what} the value", mine, value[:2], rtol=1e-3, atol=1e-5)
         scale = float(jnp.abs(gradient[:2]).max())
         mine, expected = shuffled[name][1][:2], gradient[:2, order]
-        _assert_close(name, f"{what} the gradient", mine, expected, atol=1e-3 * scale)
+        assert_close(name, f"{what} the gradient", mine, expected, atol=1e-3 * scale)
 
 
 def _check_masks(
@@ -244,16 +244,16 @@ def _check_masks(
         for name, (value, gradient) in alone(clouds.samples[index][valid]).items():
             what = "a mask is not the same as leaving out:"
             mine = found[name][0][index]
-            _assert_close(name, f"{what} the value", mine, value, rtol=2e-5, atol=1e-6)
+            assert_close(name, f"{what} the value", mine, value, rtol=2e-5, atol=1e-6)
             mine = share * found[name][1][index][valid]
             scale = float(jnp.abs(gradient).max())
-            _assert_close(name, f"{what} the gradient", mine, gradient, atol=1e-4 * scale)
+            assert_close(name, f"{what} the gradient", mine, gradient, atol=1e-4 * scale)
     with jax.debug_nans(False):
         spoiled = step(jnp.where(clouds.mask[..., None], clouds.samples, jnp.nan), clouds.mask)
     for name, parts in spoiled.items():
         for part, mine, expected in zip(("value", "gradient"), parts, found[name], strict=True):
             what = f"NaN under the mask reaches the {part}"
-            _assert_close(name, what, mine[:2], expected[:2], rtol=1e-5, atol=1e-6)
+            assert_close(name, what, mine[:2], expected[:2], rtol=1e-5, atol=1e-6)
 
 
 def _check_finite(clouds: _Clouds, found: Steps, dtype: str) -> None:
@@ -264,13 +264,15 @@ def _check_finite(clouds: _Clouds, found: Steps, dtype: str) -> None:
             assert not bad, f"{name}: the {part} is not finite at {bad[0]} in {dtype}"
 
 
-def _draw(*shape: int, seed: int = 0) -> jax.Array:
+def draw(*shape: int, seed: int = 0) -> jax.Array:
+    """Draw normal numbers."""
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def _assert_close(
+def assert_close(
     name: str, what: str, found: Any, expected: Any, *, rtol: float = 0.0, atol: float
 ) -> None:
+    """Require that numbers agree, and say of which part what was wanted."""
     found, expected = (np.asarray(value, np.float64) for value in (found, expected))
     error = np.abs(found - expected)
     good = error <= atol + rtol * np.abs(expected)  # False of NaN

@@ -18,6 +18,7 @@ from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.features import ShardBatch, map_examples
 from lejepa_jax.evaluation.quick import quick_subset
 from lejepa_jax.evaluation.results import Picture, Results, by_score
+from lejepa_jax.objectives.regularizers.names import regularizer_by_name
 from lejepa_jax.report.embedding import embedding_pictures
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.training.networks import Variables, network_ensemble
@@ -57,6 +58,10 @@ class ClassificationConfig(SupervisedConfig):
     """What to classify, and how.
 
     Attributes:
+        regularizer: What the features of each network are regularized by beside the classes, by
+            name, alone or called with options: `sigreg`, `covariance(form='norm')`. None for
+            nothing.
+        regularizer_weight: Its weight; that of the cross-entropy is 1.
         robustness: Also test with noise, with points dropped, and with a side cut off, under random
             rotation.
 
@@ -66,7 +71,18 @@ class ClassificationConfig(SupervisedConfig):
 
     evaluation_only: ClassVar[frozenset[str]] = SupervisedConfig.evaluation_only | {"robustness"}
 
+    regularizer: str | Callable[..., Any] | None = None
+    regularizer_weight: float = 0.1
     robustness: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if isinstance(self.regularizer, str):
+            regularizer_by_name(self.regularizer)
+        if not self.regularizer_weight >= 0:
+            raise ValueError(
+                f"regularizer_weight must not be negative, got {self.regularizer_weight}"
+            )
 
     def build(
         self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
@@ -136,6 +152,10 @@ def classification_task(
         {name: functools.partial(make, encoder=own) for name, own in config.networks.items()}
     )
 
+    regularizer = config.regularizer
+    if isinstance(regularizer, str):
+        regularizer = regularizer_by_name(regularizer)
+
     def encode(params: Any, state: Any, key: PRNGKeyArray, batch: Batch):
         keys = example_keys(key, batch["index"])
         _, arguments = training_view(keys, batch, config.view)
@@ -155,6 +175,13 @@ def classification_task(
             right = (logits.argmax(-1) == label).astype(jnp.float32)
             scores[name] = optax.softmax_cross_entropy(logits, target), right
         total, metrics = summed_loss(scores, mask=label >= 0, axis_name=axis_name)
+        if regularizer is not None:
+            _, own_key = jax.random.split(key)
+            for name, features in outputs.items():
+                value = regularizer(own_key, features, mask=label >= 0, axis_name=axis_name)
+                total += config.regularizer_weight * value
+                own = "regularizer" if len(outputs) == 1 else f"regularizer_{name}"
+                metrics[own] = value
         return total, (net.state_of(models, but="encoder"), metrics)
 
     rotate = jax.jit(apply_protocol, static_argnames=("spec", "rotation"))
