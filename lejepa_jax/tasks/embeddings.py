@@ -57,7 +57,6 @@ def encoder_passes(config: ObjectiveConfig, modality: Modality, net: Network) ->
     Returns:
         A function for each condition of `modality.eval_inputs`.
     """
-
     transform = embedding_transform(config.make_regularizer()) or (lambda z: z)
 
     def make(view: Callable[[Batch], Any]) -> Pass:
@@ -164,7 +163,6 @@ def lidar_evaluator(config: ObjectiveConfig, modality: Modality, net: Network) -
         V. Thilak et al., "LiDAR: Sensing Linear Probing Performance in Joint Embedding SSL
         Architectures", arXiv 2312.04000, 2023.
     """
-
     transform = embedding_transform(config.make_regularizer()) or (lambda z: z)
 
     @jax.jit

@@ -20,7 +20,7 @@ from lejepa_jax.diagnostics.spectrum import feature_std, label_free_score
 from lejepa_jax.nn.encoder import HasLayers
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.objectives.lejepa import lejepa_loss
-from lejepa_jax.objectives.regularizers.names import regularizer_null_mean
+from lejepa_jax.objectives.regularizers.names import embedding_transform, regularizer_null_mean
 from lejepa_jax.objectives.regularizers.protocol import bound_options
 from lejepa_jax.objectives.slicing import sigreg
 from lejepa_jax.report.metric import Metric
@@ -79,6 +79,7 @@ def joint_embedding_task(
     statistic = statistic_by_name(config.statistic)
     regularizer = config.make_regularizer()
     is_sigreg = bound_options(regularizer)[0] is sigreg
+    transform = embedding_transform(regularizer) or (lambda z: z)
 
     def make(key: PRNGKeyArray) -> JointEmbedding:
         rngs = nnx.Rngs(key)
@@ -139,7 +140,7 @@ def joint_embedding_task(
             pool_views=config.pool_views,
             axis_name=axis_name,
         )
-        flat = lax.stop_gradient(embeddings).reshape(-1, embeddings.shape[-1])
+        flat = transform(lax.stop_gradient(embeddings)).reshape(-1, embeddings.shape[-1])
         metrics = {
             "prediction": objective.prediction,
             "sigreg" if is_sigreg else "regularizer": objective.regularizer,
