@@ -7,7 +7,7 @@ import io
 import itertools
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lejepa_jax.training.errors import UsageError
@@ -97,16 +97,17 @@ def parse(
 def _take_texts(flags: list[str], recipe: Recipe) -> dict[str, str]:
     """Take out of the flags those of fields of the task that may be a name or what it names.
 
-    The parser shows such a field as fixed where a recipe has no name there.
+    The parser shows such a field as fixed where a recipe has no name there, and where a function
+    could stand in its place.
     """
     task: Any = recipe.task
     hints = typing.get_type_hints(type(task))
-    fields = [
-        field.name
-        for field in dataclasses.fields(task)
-        if str in typing.get_args(hints[field.name])
-        and not isinstance(getattr(task, field.name), str | None)
-    ]
+    fields = []
+    for field in dataclasses.fields(task):
+        choices = typing.get_args(hints[field.name])
+        callables = any(typing.get_origin(choice) is Callable for choice in choices)
+        if str in choices and (callables or not isinstance(getattr(task, field.name), str | None)):
+            fields.append(field.name)
     found = {}
     for field in fields:
         for wanted in {f"--task.{field}", f"--task.{field.replace('_', '-')}"}:

@@ -36,6 +36,7 @@ from pointcloud_jax.tasks.supervised import (
     kept_encoder,
     named_accuracies,
     protocols,
+    regularizer_metrics,
     summed_loss,
     training_view,
 )
@@ -180,8 +181,7 @@ def classification_task(
             for name, features in outputs.items():
                 value = regularizer(own_key, features, mask=label >= 0, axis_name=axis_name)
                 total += config.regularizer_weight * value
-                own = "regularizer" if len(outputs) == 1 else f"regularizer_{name}"
-                metrics[own] = value
+                metrics["regularizer" if len(outputs) == 1 else f"regularizer_{name}"] = value
         return total, (net.state_of(models, but="encoder"), metrics)
 
     rotate = jax.jit(apply_protocol, static_argnames=("spec", "rotation"))
@@ -248,6 +248,8 @@ def classification_task(
         return named_accuracies(right)
 
     metrics = accuracy_metrics(tuple(config.networks))
+    if regularizer is not None:
+        metrics |= regularizer_metrics(tuple(config.networks))
     evaluators, quick = {"protocols": evaluate}, {"accuracy": watch}
     return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
 

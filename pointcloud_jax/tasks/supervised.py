@@ -291,6 +291,13 @@ def accuracy_metrics(names: Sequence[str]) -> dict[str, Metric]:
     return found | {f"loss_{n}": Metric(f"Loss, {n}") for n in names} | quick
 
 
+def regularizer_metrics(names: Sequence[str]) -> dict[str, Metric]:
+    """Say how the regularizer of the features of each network is shown."""
+    if len(names) == 1:
+        return {"regularizer": Metric("Regularizer", "of the features", progress=True)}
+    return {f"regularizer_{n}": Metric(f"Regularizer, {n}", "of the features") for n in names}
+
+
 def check_float32(dtype: DTypeLike) -> None:
     """Require float32.
 

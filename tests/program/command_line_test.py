@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 import train
+from lejepa_jax.objectives.regularizers import ksd, visreg
+from lejepa_jax.statistics.edf import watson
 from lejepa_jax.training.command_line import ALIASES, parse
 from tests.program import tiny_run
 from tests.program.helpers import losses, rows, run
@@ -90,9 +92,25 @@ def test_encoders_statistics_and_views_are_chosen_by_name(tmp_path):
     assert task.metrics["sigreg"].reference == pytest.approx(1.0599, abs=1e-3)
 
 
+def test_a_regularizer_is_chosen_by_name(tmp_path):
+    flags = ["--task.regularizer", "visreg(shape='watson', epsilon=0.1)", "--task.num-slices", "7"]
+    _, recipe = parse(["digits", *flags], tiny_run.recipes(), default="digits")
+    regularizer = recipe.task.make_regularizer()
+    assert regularizer.func is visreg
+    assert regularizer.keywords["shape"] is watson
+    assert (regularizer.keywords["epsilon"], regularizer.keywords["num_slices"]) == (0.1, 7)
+    task = recipe.task.build(train.load_data(recipe))
+    assert "sigreg" not in task.metrics
+    assert task.metrics["regularizer_ratio"].reference == 1
+    # A name in place of a name, which the parser takes for fixed.
+    _, recipe = parse(["digits", "--task.regularizer=ksd"], tiny_run.recipes(), default="digits")
+    assert recipe.task.make_regularizer() is ksd
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--task.regularizer", "vicreg"], "regularizer must be one of sigreg, visreg"),
         (["--task.encoder", "resnet19"], "encoder must be one of"),
         (["--task.views", "moon"], "views must be one of digits, small"),
         (["--task.statistic", "moon"], "statistic must be one of epps_pulley"),

@@ -62,6 +62,7 @@ def covariance(
             or mask.
 
     Examples:
+        >>> import jax
         >>> corners = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
         >>> key = jax.random.key(0)
         >>> print(covariance(key, corners), covariance(key, 2 * corners, form="isotropy"))

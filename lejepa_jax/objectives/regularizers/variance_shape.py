@@ -75,6 +75,7 @@ def visreg(
         ValueError: If `epsilon` or `num_slices` is not positive, and as `sigreg` does.
 
     Examples:
+        >>> import jax
         >>> cloud = jax.random.normal(jax.random.key(0), (512, 16))
         >>> values = visreg(jax.random.key(1), cloud), visreg(jax.random.key(1), cloud / 100)
         >>> print("round {:.2f}, collapsed {:.2f}".format(*values))

@@ -18,6 +18,7 @@ from lejepa_jax.data.images.arrays import from_arrays
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.results import run_evaluators
 from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.objectives.regularizers import covariance
 from lejepa_jax.objectives.supervised import cross_entropy, soft_targets
 from lejepa_jax.report.tables import results_table
 from lejepa_jax.tasks.image_classification import ClassificationConfig
@@ -57,13 +58,14 @@ def splits():
 
 
 def value_and_grad(axis_name):
-    task = CONFIG.build(splits(), axis_name=axis_name)
+    regularized = dataclasses.replace(CONFIG, regularizer="covariance", regularizer_weight=0.5)
+    task = regularized.build(splits(), axis_name=axis_name)
 
     def step(variables, key, batch):
         def loss(params):
             outputs, _ = task.encode(params, variables.state, key, batch)
             value, (_, metrics) = task.loss(params, variables.state, key, outputs, batch)
-            return value, metrics["accuracy"]
+            return value, (metrics["accuracy"], metrics["regularizer"])
 
         result, gradient = jax.value_and_grad(loss, has_aux=True)(variables.params)
         return result, gradient if axis_name is None else jax.lax.pmean(gradient, axis_name)
@@ -99,6 +101,34 @@ def test_loss_accuracy_and_gradient_do_not_depend_on_the_number_of_devices(one_d
     jax.tree.map(close, got, expected)
     norms = [float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected[1])]
     assert max(norms) > 1e-3
+
+
+def test_features_of_labeled_images_are_regularized_beside_the_classes(one_device):
+    variables, batch, ((total, (_, value)), _) = one_device
+    options = {"regularizer": "covariance", "regularizer_weight": 0.5}
+    plain, regularized = (
+        dataclasses.replace(CONFIG, **chosen).build(splits()) for chosen in ({}, options)
+    )
+
+    @jax.jit
+    def expected(variables, key, batch):
+        outputs, _ = regularized.encode(*variables, key, batch)
+        without, (_, metrics) = plain.loss(*variables, key, outputs, batch)
+        features = outputs["features"]
+        return covariance(key, features, mask=batch["label"] >= 0), without, metrics
+
+    wanted, without, metrics = expected(variables, jax.random.key(1), batch)
+    np.testing.assert_allclose(value, wanted, rtol=1e-5)
+    np.testing.assert_allclose(total, without + 0.5 * wanted, rtol=1e-5)
+    assert "regularizer" in regularized.metrics
+    assert "regularizer" not in {*plain.metrics, *metrics}
+
+
+def test_a_wrong_regularizer_is_refused_before_anything_is_loaded():
+    with pytest.raises(ValueError, match="regularizer must be one of sigreg"):
+        dataclasses.replace(CONFIG, regularizer="weak")
+    with pytest.raises(ValueError, match="regularizer_weight must not be negative, got -1"):
+        dataclasses.replace(CONFIG, regularizer_weight=-1.0)
 
 
 def test_an_odd_share_of_examples_cannot_be_paired(one_device):

@@ -11,6 +11,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from lejepa_jax.evaluation.results import run_evaluators
+from lejepa_jax.objectives.regularizers import covariance
 from lejepa_jax.report.page import write_report
 from lejepa_jax.training.networks import merge_states
 from pointcloud_jax.augment.views import PointViewSpec
@@ -220,3 +221,33 @@ def test_bad_configurations_are_named(change, message):
         dataclasses.replace(CONFIG, **change)
     with pytest.raises(ValueError, match="precision must be float32"):
         classification_task(CONFIG, num_classes=2, dtype=jnp.bfloat16)
+
+
+def test_features_of_each_network_are_regularized_beside_the_classes(splits, task, initial):
+    own = dataclasses.replace(CONFIG, regularizer="covariance", regularizer_weight=0.5)
+    own = own.build(splits)
+    rng = np.random.default_rng(0)
+    widths = {"vectors": 48, "plain": 16}
+    outputs = {n: jnp.asarray(rng.normal(size=(8, w)), jnp.float32) for n, w in widths.items()}
+    batch = {k: jnp.asarray(v) for k, v in splits.train.gather(np.arange(8)).items()}
+    batch["label"] = batch["label"].at[0].set(-1)
+
+    @jax.jit
+    def losses(variables, key, outputs, batch):
+        with_, (_, metrics) = own.loss(*variables, key, outputs, batch)
+        without, _ = task.loss(*variables, key, outputs, batch)
+        counts = batch["label"] >= 0
+        return with_, without, metrics, [covariance(key, outputs[n], mask=counts) for n in widths]
+
+    with_, without, metrics, values = losses(initial, jax.random.key(1), outputs, batch)
+    found = [metrics["regularizer_vectors"], metrics["regularizer_plain"]]
+    np.testing.assert_allclose(found, values, rtol=1e-5)
+    np.testing.assert_allclose(with_, without + 0.5 * sum(values), rtol=1e-5)
+    assert "regularizer_plain" in own.metrics
+
+
+def test_a_wrong_regularizer_is_refused_before_anything_is_loaded():
+    with pytest.raises(ValueError, match="regularizer must be one of sigreg"):
+        dataclasses.replace(CONFIG, regularizer="weak")
+    with pytest.raises(ValueError, match="regularizer_weight must not be negative, got -1"):
+        dataclasses.replace(CONFIG, regularizer_weight=-1.0)
