@@ -1,5 +1,6 @@
 """What frozen features are worth: nearest neighbors, linear and few-shot probes."""
 
+from lejepa_jax.evaluation.dense import DenseProbe, dense_probe, mean_iou, patch_labels
 from lejepa_jax.evaluation.errors import class_accuracies, confusion_matrix
 from lejepa_jax.evaluation.features import (
     Mapped,
@@ -21,6 +22,7 @@ from lejepa_jax.evaluation.linear import (
     probe_logits,
     select_l2,
 )
+from lejepa_jax.evaluation.quick import QuickEvaluator, quick_probes, quick_subset
 from lejepa_jax.evaluation.results import (
     Evaluator,
     Picture,
@@ -33,17 +35,20 @@ from lejepa_jax.evaluation.suite import ProbeResults, probe_suite, run_probes
 
 __all__ = [
     "L2_GRID",
+    "DenseProbe",
     "Evaluator",
     "FewShot",
     "LinearProbe",
     "Mapped",
     "Picture",
     "ProbeResults",
+    "QuickEvaluator",
     "Results",
     "ShardBatch",
     "by_score",
     "class_accuracies",
     "confusion_matrix",
+    "dense_probe",
     "fetch",
     "few_shot_accuracy",
     "knn_accuracy",
@@ -52,10 +57,14 @@ __all__ = [
     "linear_predict",
     "linear_probe",
     "map_examples",
+    "mean_iou",
     "merge_results",
+    "patch_labels",
     "probe_accuracy",
     "probe_logits",
     "probe_suite",
+    "quick_probes",
+    "quick_subset",
     "run_probes",
     "select_l2",
     "standardize",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _TITLES = {
     "knn": "k-NN",
+    "dense_miou": "dense mIoU",
     "rankme": "RankMe",
     "label_free_score": "label-free score",
     "effective_rank": "effective rank",

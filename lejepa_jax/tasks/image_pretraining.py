@@ -1,6 +1,7 @@
 """LeJEPA pretraining on images, as a task of the training loop."""
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import jax
@@ -12,6 +13,7 @@ from lejepa_jax.augment.view_sets import views_by_name
 from lejepa_jax.augment.views import eval_view, make_views
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.tasks.dense_probing import segmented_shapes
 from lejepa_jax.tasks.images import ImageConfig
 from lejepa_jax.tasks.joint_embedding import joint_embedding_task, kept_parts
 from lejepa_jax.tasks.modality import Modality
@@ -29,16 +31,19 @@ class PretrainingConfig(ImageConfig, ObjectiveConfig):
     Attributes:
         views: What views to make, the global ones first; or the name of a set of views, alone or
             called with options: `scans`, `photographs(count=2, size=96, local=6)`.
+        dense_probe: Also segment drawn shapes by a linear probe of the patch features, of an
+            encoder that has them.
 
     Raises:
         ValueError: For a value out of range, or more global views than views.
     """
 
     evaluation_only: ClassVar[frozenset[str]] = (
-        ImageConfig.evaluation_only | ObjectiveConfig.evaluation_only
+        ImageConfig.evaluation_only | ObjectiveConfig.evaluation_only | {"dense_probe"}
     )
 
     views: str | tuple[ViewSpec, ...]
+    dense_probe: bool = False
 
     def __post_init__(self):
         ImageConfig.__post_init__(self)
@@ -114,6 +119,9 @@ def lejepa_pretraining(
         raw=pixels,
         raw_name="pixels",
         pictures=lambda source, index: source.gather(index)["image"],
+        segmented=functools.partial(segmented_shapes, config.eval_size, channels)
+        if config.dense_probe
+        else None,
     )
 
     encoder = config.encoder_maker(in_channels=channels)

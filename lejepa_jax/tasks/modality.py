@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from lejepa_jax.tasks.dense_probing import Segmented
 from lejepa_jax.training.task import Batch
 
 #: What an encoder takes: an array, examples first, or a pytree of them.
@@ -23,6 +24,7 @@ class Modality(NamedTuple):
         raw: One row of raw data an example: what the probes of an encoder have to beat.
         raw_name: What those rows are called in the results.
         pictures: Pictures of the examples of a source at some indices, for the report.
+        segmented: Makes images with a class a pixel for the dense probe; None for no such probe.
     """
 
     views: Callable[[Array, Batch], tuple[Inputs, ...]]
@@ -30,3 +32,4 @@ class Modality(NamedTuple):
     raw: Callable[[Batch], Float[Array, "b d"]]
     raw_name: str
     pictures: Callable[[Any, np.ndarray], UInt8[np.ndarray, "n h w c"]]
+    segmented: Callable[[], Segmented] | None = None

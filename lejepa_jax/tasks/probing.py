@@ -19,6 +19,7 @@ from lejepa_jax.report.diagnosis import ON_TRAINING_DATA
 from lejepa_jax.report.embedding import embedding_pictures
 from lejepa_jax.report.examples import examples_of_classes
 from lejepa_jax.statistics.normality import Statistic
+from lejepa_jax.tasks.dense_probing import dense_evaluator
 from lejepa_jax.tasks.embeddings import (
     Embedded,
     Pass,
@@ -68,6 +69,9 @@ def embedding_evaluators(
     }
     if config.lidar_examples:
         evaluators["lidar"] = lidar_evaluator(config, modality, net)
+    if modality.segmented is not None:
+        inputs, size = next(iter(modality.eval_inputs.values())), config.eval_batch_size
+        evaluators["dense"] = dense_evaluator(modality.segmented, inputs, net, batch_size=size)
     return evaluators, {"probes": quick_embedding_evaluator(config, passes, statistic)}
 
 

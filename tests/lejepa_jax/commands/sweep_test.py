@@ -172,6 +172,32 @@ def test_a_score_that_is_lowest_where_embeddings_have_collapsed_is_not_chosen():
     assert "SIGReg is 190, and 201 for a single point" in outcomes[2].trouble
 
 
+# Measured: `sweep digits --steps 300` with trade-offs as named; numbers of `results.json`.
+DIGITS = {
+    "0.0002": result(0.3192, std=0.0145, sigreg=200.8, rankme=30.46, linear=0.964),
+    "0.001": result(0.8200, std=0.0164, sigreg=200.6, rankme=28.64, linear=0.962),
+    "0.005": result(0.5041, std=0.4682, sigreg=27.97, rankme=10.77, linear=0.992),
+    "0.02": result(0.5684, std=0.6744, sigreg=13.01, rankme=18.27, linear=0.992),
+    "0.1": result(0.8099, std=0.8608, sigreg=8.12, rankme=26.14, linear=0.992),
+}
+
+
+@pytest.mark.parametrize("known", ["std_smallest", "sigreg"])
+def test_on_digits_the_score_and_rankme_would_choose_what_has_collapsed(known):
+    runs = {}
+    for name, run in DIGITS.items():
+        # Each of the two signs of a collapse is enough.
+        encoder = dict(run["diagnostics"]["encoder"])
+        encoder.pop({"std_smallest": "sigreg", "sigreg": "std_smallest"}[known])
+        runs[name] = run | {"diagnostics": run["diagnostics"] | {"encoder": encoder}}
+    free = {name: run["diagnostics"]["encoder"] for name, run in runs.items()}
+    assert min(free, key=lambda name: free[name]["label_free_score"]) == "0.0002"
+    assert max(free, key=lambda name: free[name]["rankme"]) == "0.0002"
+    outcomes = order([judge(name, [run], []) for name, run in runs.items()])
+    assert [outcome.name for outcome in outcomes] == ["0.005", "0.02", "0.1", "0.0002", "0.001"]
+    assert [bool(outcome.trouble) for outcome in outcomes] == [False, False, False, True, True]
+
+
 def test_rank_correlations_leave_out_what_cannot_be_chosen_and_turn_the_sign():
     scores = [0.5, 0.4, 0.3, 0.2]
     outcomes = [judge(str(s), [result(s, linear=1 - s**2)], []) for s in scores]

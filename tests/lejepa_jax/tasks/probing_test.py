@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from lejepa_jax.augment.presets import digits_view
 from lejepa_jax.data.images.arrays import from_arrays
@@ -31,7 +32,19 @@ CONFIG = PretrainingConfig(
     knn_k=3,
     probe_layers=2,
     lidar_examples=12,
+    dense_probe=True,
 )
+
+
+class Flat(nnx.Module):
+    """An encoder that knows no patches."""
+
+    def __init__(self, *, in_channels, dtype, axis_name, rngs):
+        self.features = 6
+        self.map = nnx.Linear(64 * in_channels, 6, rngs=rngs)
+
+    def __call__(self, images, *, train=False, keys=None):
+        return self.map(images.reshape(len(images), -1))
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +84,22 @@ def test_features_of_the_last_two_layers_are_probed_side_by_side(evaluated, spli
 
 def test_lidar_is_computed_if_asked_for_and_between_one_and_the_width(evaluated, splits):
     task, found = evaluated
-    assert set(task.evaluators) == {"probes", "lidar"}
+    assert set(task.evaluators) == {"probes", "lidar", "dense"}
     assert 1 <= found.diagnostics["encoder"]["lidar"] <= CONFIG.embedding_features
-    without = dataclasses.replace(CONFIG, lidar_examples=0).build(splits)
+    without = dataclasses.replace(CONFIG, lidar_examples=0, dense_probe=False).build(splits)
     assert set(without.evaluators) == {"probes"}
+
+
+def test_patch_features_are_probed_pixel_by_pixel_if_asked_for(evaluated, splits):
+    _, found = evaluated
+    assert set(found.scores["dense_miou"]) == {"encoder", "pixels"}
+    assert all(0 < score < 1 for score in found.scores["dense_miou"].values())
+    picture = found.pictures[-1]
+    assert picture.title == "Linear segmentation"
+    assert len(picture.draw().axes) == 18
+    flat = dataclasses.replace(CONFIG, encoder=Flat, probe_layers=1)
+    with pytest.raises(ValueError, match="dense_probe must be off with an encoder that has no"):
+        flat.build(splits)
 
 
 def test_what_is_watched_is_of_a_fixed_subset_and_named_as_its_metrics(evaluated, splits):
