@@ -51,6 +51,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "embed": Command(
             "embed", "MODEL --data-dir PATH", "write the features of all images below a folder"
         ),
+        "explore": Command(
+            "explore", "MODEL --data-dir PATH", "a page to look through a folder of images"
+        ),
         "preview": Command("preview", "RECIPE [FLAGS]", "draw the views that a recipe trains on"),
         "sweep": Command(
             "sweep",
