@@ -17,7 +17,6 @@ if __name__ == "__main__":
 import contextlib
 import functools
 import json
-import logging
 import os
 import shlex
 import signal
@@ -35,13 +34,14 @@ from lejepa_jax.data.records import TooManyBadRecords
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.results import Results, run_evaluators
 from lejepa_jax.models.checkpoint import describe_kept, export_run
+from lejepa_jax.models.initialization import initialize_from
 from lejepa_jax.report.facts import data_facts
 from lejepa_jax.report.page import write_report
 from lejepa_jax.report.tables import results_table
 from lejepa_jax.training.boards.names import check_loggers
 from lejepa_jax.training.checkpoints import Checkpoints
 from lejepa_jax.training.command_line import parse
-from lejepa_jax.training.console import Progress, make_console
+from lejepa_jax.training.console import Progress, make_console, silence_libraries
 from lejepa_jax.training.devices import (
     cache_compiled_programs,
     check_same_configuration,
@@ -120,7 +120,7 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
 
     # Resume. The order matters: make the state, so that its shapes and places are known; read the
     # checkpoint into it; move the data to the batch after the last one that was used.
-    optimizer = make_optimizer(recipe, task.kinds)
+    optimizer = make_optimizer(recipe, task.kinds, task.rate_factors)
     # One key for the weights, one for the steps, one for the evaluators.
     init_key, step_key, evaluation_key = jax.random.split(jax.random.key(recipe.seed), 3)
     make_state = functools.partial(initial_state, recipe, task, optimizer)
@@ -139,6 +139,9 @@ def prepare(name: str, recipe: Recipe, command: str, held: contextlib.ExitStack)
     if restored is not None:
         state = TrainState(**restored[0])
         data.set_state(restored[1])
+    elif recipe.init_from is not None:
+        with agree_on_errors():
+            state = initialize_from(recipe.init_from, task.kept, state, progress.say)
 
     config = describe(recipe) | {"fingerprint": data_print}
     if is_first:
@@ -244,19 +247,17 @@ def evaluate(run: Run, state: TrainState) -> Results:
     return results
 
 
-def main(arguments: list[str]) -> int:
-    """Run the program; returns its exit code."""
+def main(arguments: list[str], given: tuple[str, Recipe] | None = None) -> int:
+    """Run the program, or train a recipe that a command has made; returns the exit code."""
     command = shlex.join(["python", "train.py", *arguments])
-    # Orbax logs the trace of a failed write; it is reported in a line where it is caught.
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    silence_libraries()
     debug = bool(os.environ.get("LEJEPA_DEBUG"))
     with contextlib.ExitStack() as held:
         try:
-            if arguments and arguments[0] in COMMANDS:
+            if given is None and arguments and arguments[0] in COMMANDS:
                 program = Program(recipes(), DEFAULT_RECIPE, make_console(), main)
                 return run_command(arguments, program)
-            name, recipe = parse(
+            name, recipe = given or parse(
                 arguments, recipes(), default=DEFAULT_RECIPE, commands=list_commands()
             )
             debug = debug or recipe.debug
@@ -290,8 +291,7 @@ def main(arguments: list[str]) -> int:
         for record in run.splits.train.bad_records[:20]:
             run.progress.say(f"skipped {record.name}: {record.reason}")
         results = evaluate(run, state) if recipe.evaluate else None
-        said = {"say": run.progress.say, "warn": run.progress.warn}
-        kept = export_run(run.task.kept, state, run.workdir, run.splits, results, **said)
+        kept = export_run(run.task.kept, state, run.workdir, run.splits, results, run.progress)
         return 0 if written and kept else 1
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from lejepa_jax.commands.options import parse_options, prepare_devices
+from lejepa_jax.commands.options import cores, parse_options, prepare_devices
 from lejepa_jax.commands.table import Program
 from lejepa_jax.models.embedding import embed_folder
 from lejepa_jax.models.loading import load
@@ -53,7 +53,7 @@ def run(arguments: list[str], program: Program) -> int:
         UsageError: One line about what is wrong.
     """
     options = parse_options(EmbedOptions, arguments)
-    prepare_devices(options.devices)
+    prepare_devices(options.devices, usual=cores())
     say = program.console.print
     model = load(options.model)
     with Stop(say) as stop, progress_line(program) as progress:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 from typing import TypeVar
 
 import jax
@@ -38,19 +39,26 @@ def parse_options(kind: type[T], arguments: list[str]) -> T:
         raise UsageError(unboxed(boxed.getvalue())) from None
 
 
-def prepare_devices(devices: int | None) -> None:
+def cores() -> int:
+    """Count the cores that this process may use: a CPU is fastest with a device each."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return os.cpu_count() or 1 if allowed is None else len(allowed(0))
+
+
+def prepare_devices(devices: int | None, *, usual: int | None = None) -> None:
     """Compile once a machine, and make the devices of a CPU that were asked for.
 
     Args:
         devices: How many; None for what there is.
+        usual: Devices of a CPU where none were asked for.
 
     Raises:
         UsageError: If there are other ones already.
     """
     cache_compiled_programs()
-    if devices is None:
-        return
-    with contextlib.suppress(RuntimeError):  # they are there already
-        jax.config.update("jax_num_cpu_devices", devices)
-    if jax.local_device_count() != devices:
+    count = devices or usual
+    if count is not None:
+        with contextlib.suppress(RuntimeError):  # they are there already
+            jax.config.update("jax_num_cpu_devices", count)
+    if devices is not None and jax.local_device_count() != devices:
         raise UsageError(f"devices must be the {jax.local_device_count()} here, got {devices}")

@@ -18,13 +18,14 @@ class Program(NamedTuple):
         recipes: Docstring and configuration of every recipe, by name.
         default: The recipe where none is named.
         console: Where to print.
-        train: Trains what a command line asks for, and returns its exit code.
+        train: Trains what a command line asks for, or the name and the recipe that are given as a
+            second argument, and returns the exit code.
     """
 
     recipes: Mapping[str, tuple[str, Recipe]]
     default: str
     console: "Console"
-    train: Callable[[list[str]], int]
+    train: Callable[..., int]
 
 
 class Command(NamedTuple):
@@ -53,6 +54,12 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "explore": Command(
             "explore", "MODEL --data-dir PATH", "a page to look through a folder of images"
+        ),
+        "evaluate": Command(
+            "evaluate", "MODEL --data NAME", "probe a model on another labeled data set"
+        ),
+        "finetune": Command(
+            "finetune", "MODEL --data-dir PATH", "train a classifier that begins with a model"
         ),
         "preview": Command("preview", "RECIPE [FLAGS]", "draw the views that a recipe trains on"),
         "sweep": Command(

@@ -118,6 +118,41 @@ def _class_counts(labels: Int[np.ndarray, " n"], num_classes: int, noun: str) ->
     return f"{num_classes} of {each} {noun} to train on{rest}"
 
 
+def few_labeled(
+    labels: Int[np.ndarray, " n"], *, per_class: int | None = None, fraction: float | None = None
+) -> Int64[np.ndarray, " m"]:
+    """Choose a few labeled examples, of every class its share; the same on every call and machine.
+
+    Args:
+        labels: The class of every example, -1 where unknown; those are never chosen.
+        per_class: How many of each class; or
+        fraction: which part of each class, rounded, at least one.
+
+    Returns:
+        Their positions, ascending.
+
+    Raises:
+        ValueError: If not exactly one of the two is given, or a class has too few.
+
+    Examples:
+        >>> labels = np.array([0, 0, 0, 1, 1, -1])
+        >>> np.bincount(labels[few_labeled(labels, per_class=2)])
+        array([2, 2])
+    """
+    if (per_class is None) == (fraction is None):
+        raise ValueError("give either per_class or fraction")
+    shuffled = np.argsort(np.random.PCG64(0).random_raw(len(labels)), kind="stable")
+    chosen = []
+    for k in range(int(labels.max(initial=-1)) + 1):
+        members = shuffled[labels[shuffled] == k]
+        share = max(1, round((fraction or 0) * len(members)))
+        count = share if per_class is None else per_class
+        if len(members) < count:
+            raise ValueError(f"class {k} must have {count} labeled examples, got {len(members)}")
+        chosen.append(members[:count])
+    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
+
+
 def stratified_split(
     labels: Int[np.ndarray, " n"], num_test: int
 ) -> tuple[Int64[np.ndarray, " a"], Int64[np.ndarray, " b"]]:

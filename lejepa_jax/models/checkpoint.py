@@ -57,9 +57,7 @@ def export_run(
     workdir: Path,
     splits: Splits,
     results: Results | None,
-    *,
-    say: Callable[[str], None],
-    warn: Callable[[str], None],
+    progress: Any,
 ) -> bool:
     """Write the model of a run that is over, as `WORKDIR/model`; every process takes part.
 
@@ -69,8 +67,7 @@ def export_run(
         workdir: Its folder, with `run.json` in it.
         splits: Its data.
         results: What the evaluators found.
-        say: Called with a line about where it is.
-        warn: Called with a line about what went wrong.
+        progress: Of the run; it says where the model is, or warns of what went wrong.
 
     Returns:
         Whether it was written; True where nothing is kept.
@@ -97,9 +94,9 @@ def export_run(
         model = kept_model(kept, arrays, metadata["config"]["precision"], provenance)
         folder = save(model, workdir / "model")
     except (OSError, ValueError) as error:
-        warn(f"no model was written: {describe_error(error)}")
+        progress.warn(f"no model was written: {describe_error(error)}")
         return False
-    say(f"model: {folder}")
+    progress.say(f"model: {folder}")
     return True
 
 

@@ -65,6 +65,7 @@ class Model:
         precision: As given.
         provenance: As given.
         features: Width of the features.
+        make: Makes the networks, untrained, from a key.
         net: The networks as pure functions, see `lejepa_jax.training.networks`.
         variables: Their parameters and state, on the host.
 
@@ -96,7 +97,8 @@ class Model:
         self.makers = dict(makers)
         self.preprocessing, self.precision = preprocessing, precision
         self.provenance = dict(provenance or {})
-        self.net = make_network(makers, preprocessing, precision)
+        self.make = parts_maker(makers, preprocessing, precision)
+        self.net = network(self.make)
         like = abstract_variables(self.net)
         wanted = {name: leaf.shape for name, leaf in _names(like).items()}
         wrong = mismatches({name: np.shape(array) for name, array in arrays.items()}, wanted)
@@ -240,7 +242,7 @@ class Model:
                     found = model.encoder.intermediate(seen, num_layers=num_layers)
                 return (found,) if model.projector is None else (found, model.projector(features))
 
-            self._programs[key] = functools.partial(compute, self._placed)
+            self._programs[key] = functools.partial(compute, self.placed)
         return self._programs[key]
 
     def map_source(self, source: Source, *, num_layers: int = 1) -> Mapped:
@@ -267,7 +269,8 @@ class Model:
         return functools.partial(shard_rows, mesh=self._mesh)
 
     @functools.cached_property
-    def _placed(self) -> Variables:
+    def placed(self) -> Variables:
+        """The variables on every device of this process."""
         return jax.device_put(self.variables, NamedSharding(self._mesh, P()))
 
     def _encode(self, model: Any, seen: Any) -> Array:
@@ -330,6 +333,25 @@ def make_network(
     Raises:
         ValueError: If one cannot be made.
     """
+    return network(parts_maker(makers, preprocessing, precision))
+
+
+def parts_maker(
+    makers: Mapping[str, Callable[..., Any]], preprocessing: Preprocessing, precision: str
+) -> Callable[[PRNGKeyArray], Parts]:
+    """Make the function that makes the networks of a model from a key.
+
+    Args:
+        makers: See `Model`.
+        preprocessing: See `Model`.
+        precision: See `Model`.
+
+    Returns:
+        The function.
+
+    Raises:
+        ValueError: For an unknown precision.
+    """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     # Networks on clouds compute in float32 alone, and are not asked.
@@ -344,7 +366,7 @@ def make_network(
         }
         return Parts(**made)
 
-    return network(make)
+    return make
 
 
 def describe_model(

@@ -8,6 +8,7 @@ from lejepa_jax.nn.convnext_v2 import (
     GlobalResponseNorm,
     convnext,
 )
+from lejepa_jax.nn.depths import count_layers, layer_decay_factors, layer_of
 from lejepa_jax.nn.encoder import (
     ENCODERS,
     Encoder,
@@ -61,11 +62,14 @@ __all__ = [
     "check_images",
     "check_sizes",
     "convnext",
+    "count_layers",
     "drop_path_ramp",
     "drop_path_scales",
     "encoder_by_name",
     "gelu",
+    "layer_decay_factors",
     "layer_norm",
+    "layer_of",
     "masked_moments",
     "normalize",
     "patchify",

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Key, PRNGKeyArray
+from jaxtyping import Array, Key, PRNGKeyArray, PyTree
 
 from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.augment.mixing import mix_pairs
@@ -19,10 +19,11 @@ from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.augment.views import make_views
 from lejepa_jax.checks import check_positive
 from lejepa_jax.data.source import Source
-from lejepa_jax.data.splits import Splits
+from lejepa_jax.data.splits import Splits, few_labeled
 from lejepa_jax.evaluation.features import ShardBatch, map_examples
 from lejepa_jax.evaluation.quick import PREFIX, quick_subset
 from lejepa_jax.evaluation.results import Results
+from lejepa_jax.nn.depths import layer_decay_factors
 from lejepa_jax.nn.encoder import WeighsTokens
 from lejepa_jax.objectives.regularizers.names import regularizer_by_name
 from lejepa_jax.objectives.supervised import cross_entropy, soft_targets
@@ -57,6 +58,12 @@ class ClassificationConfig(ImageConfig):
         regularizer_weight: Its weight; that of the cross-entropy is 1.
         eval_sizes: Further sides to test at. An encoder that can weigh its tokens by their measure
             (`ViT`) is tested with and without.
+        labels_per_class: Train on so many labeled images of each class alone, always the same ones.
+        label_fraction: Train on this part of the labeled images of each class alone.
+        layer_decay: Factor of the learning rate from each layer to the one before it, see
+            `layer_decay_factors`; None for none.
+        frozen: Train the head alone, on the features of the encoder as it is.
+        baselines: Accuracies of others, by what they are of, for the table of results.
         quick_examples: Held-out images that are tested during training, see `evaluate_every`.
 
     Raises:
@@ -72,6 +79,7 @@ class ClassificationConfig(ImageConfig):
     evaluation_only: ClassVar[frozenset[str]] = ImageConfig.evaluation_only | {
         "eval_sizes",
         "quick_examples",
+        "baselines",
     }
 
     view: ViewSpec
@@ -82,6 +90,11 @@ class ClassificationConfig(ImageConfig):
     regularizer_weight: float = 0.1
     eval_sizes: tuple[int, ...] = ()
     quick_examples: int = 1000
+    labels_per_class: int | None = None
+    label_fraction: float | None = None
+    layer_decay: float | None = None
+    frozen: bool = False
+    baselines: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self):
         super().__post_init__()
@@ -93,6 +106,14 @@ class ClassificationConfig(ImageConfig):
         for name in ("mixup", "cutmix", "regularizer_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.labels_per_class is not None and self.label_fraction is not None:
+            raise ValueError("labels_per_class and label_fraction must not both be given")
+        if self.labels_per_class is not None:
+            check_positive("labels_per_class", self.labels_per_class)
+        for name in ("label_fraction", "layer_decay"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if self.view.count != 1:
@@ -102,6 +123,31 @@ class ClassificationConfig(ImageConfig):
     def view_specs(self) -> tuple[ViewSpec, ...]:
         """The view to train on."""
         return (self.view,)
+
+    def load(
+        self,
+        name: str,
+        *,
+        data_dir: str | None = None,
+        holdout: Literal["test", "validation"] = "test",
+        max_bad_records: int = 0,
+    ) -> Splits:
+        """Load images, of which a few labeled ones may be all that is trained on."""
+        splits = super().load(
+            name, data_dir=data_dir, holdout=holdout, max_bad_records=max_bad_records
+        )
+        if self.labels_per_class is None and self.label_fraction is None:
+            return splits
+        train = splits.train
+        if train.labels is None:
+            raise ValueError(f"labels of {name} must be known without reading all of it")
+        chosen = few_labeled(
+            train.labels, per_class=self.labels_per_class, fraction=self.label_fraction
+        )
+        few = train.subset(chosen)
+        few.data_range = train.data_range
+        info = {**splits.info, "labels": f"{len(few)} of {len(train)} training images are used"}
+        return splits._replace(train=few, info=info)
 
     def build(
         self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
@@ -121,7 +167,35 @@ class ClassificationConfig(ImageConfig):
         )
         encoder = self.encoder_maker(in_channels=splits.train.channels)
         parts = {"encoder": Part(encoder, ("encoder",))}
-        return task._replace(kept=Kept(parts, self.preprocessing(self.view, splits)))
+        kept = Kept(parts, self.preprocessing(self.view, splits))
+        return task._replace(kept=kept, rate_factors=rate_factors(self, task.init, encoder))
+
+
+def rate_factors(
+    config: ClassificationConfig,
+    init: Callable[[PRNGKeyArray], Variables],
+    make_encoder: Callable[..., Any],
+) -> PyTree | None:
+    """Make the factors of the learning rate: falling towards the input, or 0 of a frozen encoder.
+
+    Args:
+        config: What is trained.
+        init: Makes the variables.
+        make_encoder: Makes the encoder from `rngs`.
+
+    Returns:
+        A number for each parameter; None if all learn alike.
+    """
+    if config.layer_decay is None and not config.frozen:
+        return None
+    params = jax.eval_shape(init, jax.random.key(0)).params
+    factors = jax.tree.map(lambda _: 1.0, params)
+    encoder = nnx.eval_shape(lambda: make_encoder(rngs=nnx.Rngs(0)))
+    if config.frozen:
+        own = jax.tree.map(lambda _: 0.0, params["encoder"])
+    else:
+        own = layer_decay_factors(encoder, params["encoder"], config.layer_decay or 1.0)
+    return {**factors, "encoder": own}
 
 
 class Classifier(nnx.Module):
@@ -194,7 +268,10 @@ def classification_task(
         images, targets = mix_pairs(
             _apart(keys, _PAIR), views[0], targets, mixup=config.mixup, cutmix=config.cutmix
         )
-        features = model.encoder(images, train=True, keys=_apart(keys, _DEPTH))
+        if config.frozen:
+            features = lax.stop_gradient(model.encoder(images))
+        else:
+            features = model.encoder(images, train=True, keys=_apart(keys, _DEPTH))
         outputs = {"logits": model.head(features), "targets": lax.stop_gradient(targets)}
         if regularizer is not None:
             outputs["features"] = features
@@ -278,6 +355,7 @@ def classification_task(
         maps = patch_maps(net, view, variables["encoder"], few, shard_batch)
         pictures = embedding_pictures(report_key, images=few["image"], patch_features=maps)
         scores = {"accuracy": {name: one["accuracy"] for name, one in found.items()}}
+        scores["accuracy"] |= dict(config.baselines)
         return Results(scores, diagnostics, {}, pictures)
 
     metrics = _METRICS | quick_accuracy_metrics() | {f"{PREFIX}loss": _HELD_OUT_LOSS}

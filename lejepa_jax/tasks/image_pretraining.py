@@ -10,18 +10,15 @@ from jax.typing import DTypeLike
 
 from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.augment.view_sets import views_by_name
-from lejepa_jax.augment.views import eval_view, make_views
+from lejepa_jax.augment.views import make_views
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.tasks.dense_probing import segmented_shapes
-from lejepa_jax.tasks.images import ImageConfig
+from lejepa_jax.tasks.images import ImageConfig, pixel_rows
 from lejepa_jax.tasks.joint_embedding import joint_embedding_task, kept_parts
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.training.task import Batch, Task
-
-# Pictures larger than this are shrunk for the probes on raw pixels, which would not fit in memory.
-_MAX_PIXEL_SIDE = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,15 +105,10 @@ def lejepa_pretraining(
     def views(keys: jax.Array, batch: Batch):
         return make_views(keys, batch["image"], specs, aspect=batch["aspect"])
 
-    def pixels(batch: Batch) -> jax.Array:
-        side = min(config.eval_size, _MAX_PIXEL_SIDE)
-        small = eval_view(batch["image"], side, aspect=batch["aspect"], crop=config.eval_crop)
-        return small.reshape(small.shape[0], -1)
-
     modality = Modality(
         views=views,
         eval_inputs={"": lambda batch: config.eval_inputs(batch, specs[0])},
-        raw=pixels,
+        raw=functools.partial(pixel_rows, size=config.eval_size, crop=config.eval_crop),
         raw_name="pixels",
         pictures=lambda source, index: source.gather(index)["image"],
         segmented=functools.partial(segmented_shapes, config.eval_size, channels)

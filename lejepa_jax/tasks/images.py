@@ -20,6 +20,9 @@ from lejepa_jax.nn.encoder import HasPatches, encoder_by_name
 from lejepa_jax.training.networks import Network, Variables
 from lejepa_jax.training.task import Batch
 
+# Side of the pictures whose pixels are probed.
+_MAX_PIXEL_SIDE = 32
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageConfig:
@@ -127,6 +130,23 @@ class ImageConfig:
             aspect=batch["aspect"],
             crop=self.eval_crop,
         )
+
+
+def pixel_rows(batch: Batch, *, size: int, crop: float) -> Float[Array, "b d"]:
+    """Lay the pixels out as rows: what the probes of an encoder have to beat.
+
+    Args:
+        batch: Images.
+        size: Side of what the encoder sees; larger ones are shrunk, or they would not fit in
+            memory.
+        crop: Part of the shorter side that is seen.
+
+    Returns:
+        A row an image.
+    """
+    side = min(size, _MAX_PIXEL_SIDE)
+    small = eval_view(batch["image"], side, aspect=batch["aspect"], crop=crop)
+    return small.reshape(small.shape[0], -1)
 
 
 def patch_maps(

@@ -1,6 +1,7 @@
 """What a run prints: a live line in a terminal, plain lines in a file, one line an error."""
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator, Mapping
 
@@ -16,6 +17,12 @@ def make_console(*, quiet: bool = False) -> rich.console.Console:
     return rich.console.Console(
         soft_wrap=True, markup=False, emoji=False, highlight=False, quiet=quiet
     )
+
+
+def silence_libraries() -> None:
+    """Let orbax log no traces of failed writes: each is reported in a line where it is caught."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class Progress:

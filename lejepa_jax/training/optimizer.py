@@ -51,12 +51,15 @@ def learning_rates(recipe: Recipe) -> optax.Schedule:
     return optax.join_schedules([optax.constant_schedule(last), rates], [start])
 
 
-def make_optimizer(recipe: Recipe, kinds: PyTree) -> optax.GradientTransformation:
+def make_optimizer(
+    recipe: Recipe, kinds: PyTree, factors: PyTree | None = None
+) -> optax.GradientTransformation:
     """Make AdamW or SGD, whose weight decay leaves biases, norms, positions and tokens alone.
 
     Args:
         recipe: The run.
         kinds: What each parameter is, see `lejepa_jax.training.networks.Network`.
+        factors: Factor of the learning rate of each parameter; None for 1.
 
     Returns:
         The optimizer.
@@ -69,6 +72,13 @@ def make_optimizer(recipe: Recipe, kinds: PyTree) -> optax.GradientTransformatio
         optimizer = optax.chain(
             optax.add_decayed_weights(decay, weights), optax.sgd(rates, recipe.momentum)
         )
+    if factors is not None:
+
+        def scale(updates: PyTree, params: PyTree | None = None) -> PyTree:
+            del params
+            return jax.tree.map(lambda update, factor: update * factor, updates, factors)
+
+        optimizer = optax.chain(optimizer, optax.stateless(scale))
     if recipe.clip_norm is None:
         return optimizer
     return optax.chain(optax.clip_by_global_norm(recipe.clip_norm), optimizer)

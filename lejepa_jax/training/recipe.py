@@ -47,6 +47,9 @@ class Recipe:
         clip_norm: Largest norm of the gradient; None, since LeJEPA needs no clipping.
         ema_decay: Decay of an exponential moving average of the variables, which is evaluated in
             place of the last ones; None for none.
+        init_from: Model whose weights the run begins with: a run, a folder, a file .safetensors, or
+            hf://OWNER/NAME. Positions and patches are resized where sizes differ; the projector is
+            new where it is of another size, the head of a classifier always.
         seed: Names everything random: weights, order of the data, views, slices.
         data_dir: Where the data set is: prepared for TFDS, or the folder itself for `folder`.
         holdout: `validation` evaluates on a part of the training data instead of the test data.
@@ -102,6 +105,7 @@ class Recipe:
     momentum: float = 0.9
     clip_norm: float | None = None
     ema_decay: float | None = None
+    init_from: str | None = None
     seed: int = 0
     data_dir: str | None = None
     holdout: Literal["test", "validation"] = "test"

@@ -66,6 +66,8 @@ class Task(NamedTuple):
         quick_evaluators: What is measured during a run, by name; `metrics` says how their numbers
             are shown, behind `eval/`.
         kept: What is kept as a model at the end of a run; None for nothing.
+        rate_factors: Factor of the learning rate of each parameter, a pytree like the parameters;
+            None for 1.
     """
 
     init: Callable[[PRNGKeyArray], Variables]
@@ -79,6 +81,7 @@ class Task(NamedTuple):
     evaluators: Mapping[str, Evaluator]
     quick_evaluators: Mapping[str, QuickEvaluator] = MappingProxyType({})
     kept: Kept | None = None
+    rate_factors: PyTree | None = None
 
 
 @runtime_checkable

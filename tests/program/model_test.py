@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import lejepa_jax
+import train
 from lejepa_jax.data import load as load_data
 from lejepa_jax.evaluation.suite import ProbeResults
 from lejepa_jax.models.tensors import name_arrays
@@ -95,8 +96,6 @@ def test_a_model_older_than_the_newest_checkpoint_is_not_the_one_that_is_loaded(
     ],
 )
 def test_every_family_leaves_a_model(name, tmp_path):
-    import train
-
     flags = ["--steps", "1", "--workdir", str(tmp_path), "--devices", "1"]
     assert train.main([name, *flags]) == 0
     model = lejepa_jax.load(tmp_path)
@@ -117,3 +116,108 @@ def test_a_run_whose_model_cannot_be_written_says_so(tmp_path, monkeypatch, caps
     monkeypatch.setattr("lejepa_jax.models.saving.write_tensors", full)
     assert run(tmp_path, "--steps", "1") == 1
     assert "no model was written: No space left on device" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def few_digits(tmp_path_factory):
+    """A labeled data set that is not the one trained on: 80 digits."""
+    splits = load_data("digits", image_size=8)
+    train, test = splits.train.gather(np.arange(50)), splits.test.gather(np.arange(30))
+    path = tmp_path_factory.mktemp("data") / "few.npz"
+    arrays = {"x_train": train["image"], "y_train": train["label"]}
+    np.savez(path, **arrays, x_test=test["image"], y_test=test["label"])
+    return path
+
+
+def test_a_model_is_probed_on_another_data_set(reference_run, few_digits, probed, tmp_path, capsys):
+    out = tmp_path / "out"
+    flags = ["--data", f"npz:{few_digits}", "--out", str(out)]
+    assert train.main(["evaluate", str(reference_run), *flags]) == 0
+    with np.load(few_digits) as arrays:
+        model = lejepa_jax.load(reference_run)
+        np.testing.assert_allclose(probed[0][0], model(arrays["x_train"]), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(probed[0][1], model(arrays["x_test"]), rtol=1e-5, atol=1e-6)
+    # The encoder, an untrained one, and the pixels.
+    assert len(probed) == 3
+    assert not np.allclose(probed[0][0], probed[1][0])
+    results = json.loads((out / "results.json").read_text())
+    assert set(results["knn"]) == {"encoder", "untrained", "pixels"}
+    assert "Results on held-out data" in (out / "report.html").read_text()
+    assert train.main(["evaluate", str(reference_run), "--num-layers", "2", *flags]) == 2
+    assert "num_layers must be 1 with this encoder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_probes_on_the_data_of_the_run_find_what_the_run_found(tmp_path):
+    assert run(tmp_path / "run", "--steps", "5", "--evaluate") == 0
+    flags = ["--data", "digits", "--out", str(tmp_path / "out")]
+    assert train.main(["evaluate", str(tmp_path / "run"), *flags]) == 0
+    own = json.loads((tmp_path / "run" / "results.json").read_text())
+    again = json.loads((tmp_path / "out" / "results.json").read_text())
+    # Both read the same features; k-NN draws nothing.
+    assert again["knn"]["encoder"] == own["knn"]["encoder"]
+    assert again["knn"]["pixels"] == own["knn"]["pixels"]
+    assert abs(again["linear"]["encoder"] - own["linear"]["encoder"]) < 0.05
+
+
+def test_a_run_begins_with_a_model(reference_run, tmp_path, capsys):
+    given = lejepa_jax.load(reference_run)
+    # With a learning rate of almost nothing, what it ends with is what it began with.
+    flags = ["--init-from", str(reference_run), "--steps", "1", "--learning-rate", "1e-30"]
+    assert run(tmp_path / "same", *flags, "--ema-decay", "0.5") == 0
+    said = capsys.readouterr().out
+    assert "init from" in said
+    assert "arrays used" in said
+    ended = lejepa_jax.load(tmp_path / "same")
+    for part, own in zip(
+        given.variables.params.values(), ended.variables.params.values(), strict=True
+    ):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), part, own)
+    assert ended.provenance["init_from"] == str(reference_run)
+    # Resumed, it goes on from its checkpoint, and not from another model.
+    assert run(tmp_path / "same", *flags, "--ema-decay", "0.5") == 0
+    assert "init from" not in capsys.readouterr().out
+    assert (
+        run(tmp_path / "same", "--steps", "1", "--learning-rate", "1e-30", "--ema-decay", "0.5")
+        == 2
+    )
+    assert f"init_from was {reference_run}, is None" in capsys.readouterr().err
+    # Of another architecture: one line.
+    assert (
+        train.main(["classes", "--workdir", str(tmp_path / "x"), *flags[:4], "--devices", "1"]) == 2
+    )
+    assert "the encoder of init_from does not fit" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_model_is_sharded_where_the_run_shards_its_weights(reference_run, tmp_path):
+    flags = ["--init-from", str(reference_run), "--steps", "1", "--learning-rate", "1e-30"]
+    flags += ["--devices", "4", "--mesh", "data=2,fsdp=2", "--task.hidden-features", "4096"]
+    assert run(tmp_path, *flags) == 0
+    given, ended = lejepa_jax.load(reference_run), lejepa_jax.load(tmp_path)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7),
+        given.variables.params["encoder"],
+        ended.variables.params["encoder"],
+    )
+
+
+@pytest.mark.slow
+def test_a_model_is_fine_tuned_and_the_report_compares(reference_run, few_digits, tmp_path):
+    flags = [
+        "--data",
+        f"npz:{few_digits}",
+        "--workdir",
+        str(tmp_path),
+        "--epochs",
+        "2",
+        "--devices",
+        "1",
+    ]
+    assert train.main(["finetune", str(reference_run), *flags]) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert set(results["accuracy"]) >= {"encoder", "untrained", "linear probe", "from scratch"}
+    assert "from scratch" in (tmp_path / "report.html").read_text()
+    assert lejepa_jax.load(tmp_path).provenance["init_from"] == str(reference_run)
+    # Again: it is resumed, and ends at once.
+    assert train.main(["finetune", str(reference_run), *flags]) == 0
