@@ -6,11 +6,13 @@ import difflib
 import io
 import itertools
 import re
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from lejepa_jax.training.errors import UsageError
+from lejepa_jax.training.help_text import two_groups
 from lejepa_jax.training.recipe import Recipe, read_recipe
 
 # Flags that people know from elsewhere, and what they are here.
@@ -73,9 +75,9 @@ def parse(
     if name in found:
         found = {name: found[name]}  # so that no flag of another recipe is suggested
         texts = _take_texts(flags, found[name][1])
-    boxed = io.StringIO()
+    boxed, shown = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stderr(boxed):
+        with contextlib.redirect_stderr(boxed), contextlib.redirect_stdout(shown):
             recipe = tyro.extras.overridable_config_cli(
                 found,
                 args=flags,
@@ -86,6 +88,8 @@ def parse(
             )
     except SystemExit as exit_:
         if exit_.code == 0:
+            text = shown.getvalue()
+            sys.stdout.write(two_groups(text) + "\n" if name in found else text)
             raise
         raise UsageError(unboxed(boxed.getvalue())) from None
     if texts:

@@ -141,6 +141,23 @@ def test_flags_that_people_know_from_elsewhere_work():
         assert re.sub(r"^--(task\.)?", "", flag).replace("-", "_") + "=" in text
 
 
+def test_the_help_shows_usual_flags_first_and_all_of_them_once(capsys):
+    with pytest.raises(SystemExit) as end:
+        parse(["digits", "--help"], tiny_run.recipes(), default="digits")
+    assert end.value.code == 0
+    usual, expert = capsys.readouterr().out.split("expert flags:")
+    assert "Takes seconds." in usual
+    flags = {
+        group: re.findall(r"^  (?:-h, )?(--[\w.-]+)", group, re.M) for group in (usual, expert)
+    }
+    assert flags[usual][:2] == ["--help", "--data"]
+    assert {"--steps", "--seed", "--task.trade-off", "--evaluate-every"} <= set(flags[usual])
+    assert {"--adam-b2", "--coordinator", "--heartbeat-seconds"} <= set(flags[expert])
+    every = flags[usual] + flags[expert]
+    assert len(every) == len(set(every)) > 50
+    assert "Number of steps." in usual
+
+
 def test_the_views_of_a_recipe_are_drawn(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert train.main(["preview", "digits", "--task.views", "digits(count=2, size=8)"]) == 0
