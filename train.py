@@ -66,7 +66,7 @@ from lejepa_jax.training.signals import Stop
 from lejepa_jax.training.step import TrainState, initial_state, trained_variables
 from lejepa_jax.training.storage.files import write_atomically
 from lejepa_jax.training.task import Task
-from lejepa_jax.training.watch import Watch, rating_of, with_logged
+from lejepa_jax.training.watch import Watch, rating_of, with_logged, with_views
 from recipes import recipes
 
 DEFAULT_RECIPE = "digits"
@@ -239,7 +239,7 @@ def evaluate(run: Run, state: TrainState) -> Results:
         config=run.config,
         rows=rows,
         metrics=run.task.metrics,
-        results=results,
+        results=with_views(results, run.recipe, run.splits),
         facts=data_facts(run.splits),
     )
     run.progress.console.print(results_table(results))

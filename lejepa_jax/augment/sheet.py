@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,9 @@ from lejepa_jax.checks import check_positive, needs_extra
 from lejepa_jax.data.loading import load
 from lejepa_jax.data.reading import DataOptions
 from lejepa_jax.data.source import ImageSource
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _GAP, _HEADER = 4, 14  # pixels between the pictures, and for the line of text above them
 
@@ -57,8 +60,36 @@ def preview(
         ValueError: If `rows` or `tile` is not positive, `seed` is negative, or the views do not fit
             the images.
     """
+    view_table(source, views, seed=seed, rows=rows, tile=tile).save(path, "PNG")
+    return Path(path)
+
+
+def view_table(
+    source: ImageSource,
+    views: Sequence[ViewSpec],
+    *,
+    seed: int = 0,
+    rows: int = 8,
+    tile: int = 112,
+) -> "Image":
+    """Draw the table of :func:`preview`.
+
+    Args:
+        source: Where the images come from.
+        views: What views to make.
+        seed: Of the choice of images and of their views.
+        rows: How many images at most.
+        tile: Side of a picture in the table, in pixels.
+
+    Returns:
+        The table, a picture of Pillow.
+
+    Raises:
+        ValueError: As for `preview`.
+    """
     with needs_extra("train"):
-        from PIL import Image, ImageDraw
+        from PIL import Image as pillow
+        from PIL import ImageDraw
 
     for name, value in (("rows", rows), ("tile", tile)):
         check_positive(name, value)
@@ -75,16 +106,16 @@ def preview(
     step = tile + _GAP
     columns = 1 + sum(spec.count for spec in views)
     size = columns * step + _GAP, len(drawn) * step + _GAP + _HEADER
-    table = Image.new("RGB", size, "white")
+    table = pillow.new("RGB", size, "white")
     pen = ImageDraw.Draw(table)
 
     def paste(pixels: np.ndarray, row: int, column: int, aspect: float = 1.0):
         pixels = np.broadcast_to(np.round(255 * pixels.clip(0, 1)), (*pixels.shape[:2], 3))
         shape = round(tile * min(aspect, 1)), round(tile / max(aspect, 1))
         smaller = max(shape) < len(pixels)
-        picture = Image.fromarray(pixels.astype(np.uint8)).resize(
+        picture = pillow.fromarray(pixels.astype(np.uint8)).resize(
             (max(shape[0], 1), max(shape[1], 1)),
-            Image.Resampling.BOX if smaller else Image.Resampling.NEAREST,
+            pillow.Resampling.BOX if smaller else pillow.Resampling.NEAREST,
         )
         table.paste(picture, (_GAP + column * step, _GAP + _HEADER + row * step))
 
@@ -100,8 +131,7 @@ def preview(
             for row in range(len(drawn)):
                 paste(shown[number, row], row, column)
             column += 1
-    table.save(path, "PNG")
-    return Path(path)
+    return table
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,15 +5,17 @@ from typing import NamedTuple
 
 from jaxtyping import PRNGKeyArray
 
+from lejepa_jax.data.source import ImageSource
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.features import ShardBatch
 from lejepa_jax.evaluation.quick import PREFIX, run_quick_evaluators
 from lejepa_jax.evaluation.results import Results, merge_results
 from lejepa_jax.report.metric import Metric
+from lejepa_jax.report.view_sample import view_picture
 from lejepa_jax.training.errors import UsageError
 from lejepa_jax.training.recipe import Recipe
 from lejepa_jax.training.step import TrainState
-from lejepa_jax.training.task import Task
+from lejepa_jax.training.task import HasViews, Task
 
 
 def evaluation_interval(recipe: Recipe, task: Task) -> int:
@@ -84,6 +86,23 @@ def with_logged(
     if not found:
         return results
     return merge_results([results, Results(diagnostics={"encoder": found})])
+
+
+def with_views(results: Results, recipe: Recipe, splits: Splits) -> Results:
+    """Put a picture of the views that a run is trained on in front of the others.
+
+    Args:
+        results: What the evaluators found.
+        recipe: The run.
+        splits: Its data.
+
+    Returns:
+        The results; as they are if it is not on images.
+    """
+    if not isinstance(recipe.task, HasViews) or not isinstance(splits.train, ImageSource):
+        return results
+    views = view_picture(splits.train, recipe.task.view_specs, seed=recipe.seed)
+    return results._replace(pictures=[views, *results.pictures])
 
 
 class Watch(NamedTuple):

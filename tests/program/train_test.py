@@ -254,6 +254,7 @@ def test_a_run_ends_with_results_a_table_and_a_report(tmp_path, capsys):
     page = (tmp_path / "report.html").read_text()
     assert "after step 20: loss" in page
     assert "eval/knn 0." in page
+    assert "<h2>Views</h2>" in page
     assert "<img" in page
     assert "://" not in re.sub(r"data:image/[^\"]*|xmlns=\"[^\"]*\"", "", page)
     told = json.loads((tmp_path / "run.json").read_text())
