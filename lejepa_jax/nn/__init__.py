@@ -15,6 +15,7 @@ from lejepa_jax.nn.encoder import (
     HasLayers,
     HasPatches,
     HasTokens,
+    TrainsTokens,
     WeighsTokens,
     encoder_by_name,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "ResNet",
     "ResidualBlock",
     "Rotate",
+    "TrainsTokens",
     "ViT",
     "ViTSize",
     "WeighsTokens",

@@ -64,6 +64,19 @@ class HasTokens(Protocol):
 
 
 @runtime_checkable
+class TrainsTokens(Protocol):
+    """An encoder that gives features of parts beside its feature vector, in training too."""
+
+    features: int
+
+    def features_and_tokens(
+        self, inputs: Any, /, *, train: bool = False, keys: Key[Array, " b"] | None = None
+    ) -> tuple[Float[Array, "b d"], Float[Array, "b n d"]]:
+        """Compute what a call returns, and features of the parts, as wide."""
+        ...
+
+
+@runtime_checkable
 class HasLayers(Protocol):
     """An encoder whose last layers can be read together, as the published linear probe does."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 
 class LayerReader(nnx.Module):
@@ -24,7 +24,7 @@ class LayerReader(nnx.Module):
     def _embed(self, images: Array) -> tuple[Array, Any]:
         raise NotImplementedError
 
-    def _layers(self, x: Array, grid: Any) -> Iterator[Array]:
+    def _layers(self, x: Array, grid: Any, **options: Any) -> Iterator[Array]:
         raise NotImplementedError
 
     def _pool(self, x: Array) -> Array:
@@ -63,6 +63,30 @@ class LayerReader(nnx.Module):
         """
         tokens = self.norm(deque(self._layers(*self._embed(images)), maxlen=1)[0])
         return tokens[:, self.num_prefix :]
+
+    def features_and_tokens(
+        self,
+        images: Float[Array, "b h w c"],
+        *,
+        train: bool = False,
+        keys: Key[Array, " b"] | None = None,
+    ) -> tuple[Float[Array, "b d"], Float[Array, "b n d"]]:
+        """Compute what a call returns and the patch tokens, in one pass.
+
+        Args:
+            images: Normalized images whose sides are multiples of `patch_size`.
+            train: As in a call.
+            keys: As in a call.
+
+        Returns:
+            The feature vector, and the final-normed patch tokens as `tokens` gives them.
+
+        Raises:
+            ValueError: As in a call.
+        """
+        layers = self._layers(*self._embed(images), train=train, keys=keys)
+        last = deque(layers, maxlen=1)[0]
+        return self._pool(last), self.norm(last)[:, self.num_prefix :]
 
     def intermediate(
         self, images: Float[Array, "b h w c"], *, num_layers: int = 2

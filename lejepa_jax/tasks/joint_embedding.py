@@ -13,16 +13,17 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.diagnostics.spectrum import feature_std, label_free_score
-from lejepa_jax.nn.encoder import HasLayers
+from lejepa_jax.nn.encoder import HasLayers, TrainsTokens
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.objectives.lejepa import lejepa_loss
 from lejepa_jax.objectives.regularizers.names import embedding_transform, regularizer_null_mean
 from lejepa_jax.objectives.regularizers.protocol import bound_options
 from lejepa_jax.objectives.slicing import sigreg
+from lejepa_jax.objectives.token_clouds import regularize_token_groups
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.names import null_mean, statistic_by_name
 from lejepa_jax.statistics.reductions import AxisName
@@ -38,11 +39,12 @@ _COLLAPSED = 0.1
 
 
 class JointEmbedding(nnx.Module):
-    """An encoder and the projector on top of it."""
+    """An encoder and the projector on top of it, and a linear one for tokens if they count."""
 
-    def __init__(self, encoder: Any, projector: Projector):
+    def __init__(self, encoder: Any, projector: Projector, token_projector: Any = None):
         self.encoder = encoder
         self.projector = projector
+        self.token_projector = token_projector
 
 
 def joint_embedding_task(
@@ -71,7 +73,8 @@ def joint_embedding_task(
         axis_name: Mapped axis over which batches are sharded; None where the compiler shards them.
 
     Returns:
-        The task. A batch has `index` (b) and what the modality wants.
+        The task. With `token_weight` above 0, `encode` gives `features` and `tokens` by name. A
+        batch has `index` (b) and what the modality wants.
 
     References:
         R. Balestriero, Y. LeCun, LeJEPA, arXiv 2511.08544, 2025, Section 5.1 and Algorithm 2.
@@ -93,21 +96,21 @@ def joint_embedding_task(
             axis_name=axis_name,
             rngs=rngs,
         )
-        return JointEmbedding(encoder, projector)
+        if not config.token_weight:
+            return JointEmbedding(encoder, projector)
+        width = config.embedding_features
+        tokens = Projector(encoder.features, width, num_layers=1, dtype=dtype, rngs=rngs)
+        return JointEmbedding(encoder, projector, tokens)
 
     net = network(make)
     trade_off = config.trade_off
-    if config.probe_layers > 1 and not isinstance(net.shape.encoder, HasLayers):
-        raise ValueError(
-            "probe_layers must be 1 with an encoder whose layers cannot be read, "
-            f"got {config.probe_layers}"
-        )
+    _check_encoder(config, net.shape.encoder)
 
     def encode(params: Any, state: Any, key: PRNGKeyArray, batch: Batch):
         model = net.merge(params, state)
         view_key, _ = jax.random.split(key)
         keys = example_keys(view_key, batch["index"])
-        features, first = [], 0
+        features, tokens, first = [], [], 0
         for group in modality.views(keys, batch):
             count, size = jax.tree.leaves(group)[0].shape[:2]
             # Examples in front of views: a batch sharded over devices then stays where it is.
@@ -117,15 +120,24 @@ def joint_embedding_task(
             depth_keys = jax.vmap(
                 lambda k, n=numbers: jax.vmap(jax.random.fold_in, (None, 0))(k, n)
             )
-            encoded = model.encoder(inputs, train=True, keys=depth_keys(keys).reshape(-1))
+            options = {"train": True, "keys": depth_keys(keys).reshape(-1)}
+            if config.token_weight:
+                encoded, parts = model.encoder.features_and_tokens(inputs, **options)
+                tokens.append(parts.reshape(size, count, *parts.shape[1:]))
+            else:
+                encoded = model.encoder(inputs, **options)
             features.append(encoded.reshape(size, count, -1))
             first += count
-        return jnp.concatenate(features, axis=1), net.state_of(model, "encoder")
+        outputs = jnp.concatenate(features, axis=1)
+        if config.token_weight:
+            outputs = {"features": outputs, "tokens": tokens}
+        return outputs, net.state_of(model, "encoder")
 
-    def loss(params: Any, state: Any, key: PRNGKeyArray, features: Array, batch: Batch):
+    def loss(params: Any, state: Any, key: PRNGKeyArray, outputs: Any, batch: Batch):
         del batch
         model = net.merge(params, state)
         _, slice_key = jax.random.split(key)
+        features = outputs["features"] if config.token_weight else outputs
         size, count, width = features.shape
         embeddings = model.projector(features.reshape(size * count, width), train=True)
         embeddings = jnp.swapaxes(embeddings.reshape(size, count, -1), 0, 1)
@@ -147,6 +159,18 @@ def joint_embedding_task(
             # 1 where the cloud is round, 0 in a collapse, where the gradient of SIGReg vanishes.
             "embedding_std": feature_std(flat, axis_name=axis_name).min(),
         }
+        total = objective.total
+        if config.token_weight:
+            token_key = jax.random.fold_in(slice_key, 1)
+            metrics["token_regularizer"] = regularize_token_groups(
+                token_key,
+                outputs["tokens"],
+                regularizer,
+                project=model.token_projector,
+                num_positions=config.token_positions,
+                axis_name=axis_name,
+            )
+            total += trade_off * config.token_weight * metrics["token_regularizer"]
         if not is_sigreg:
             devices = 1 if axis_name is None else lax.axis_size(axis_name)
             samples = size * devices * (count if config.pool_views else 1)
@@ -156,7 +180,7 @@ def joint_embedding_task(
         if config.weighting == "convex" and trade_off > 0:
             # Of what is logged, the one number that ranks runs of several trade-offs.
             metrics["label_free_score"] = jnp.asarray(label_free_score(objective.total, trade_off))
-        return objective.total, (net.state_of(model, "projector"), metrics)
+        return total, (net.state_of(model, "projector"), metrics)
 
     null = null_mean(statistic)
     evaluators, quick = embedding_evaluators(
@@ -166,6 +190,8 @@ def joint_embedding_task(
     reference = regularizer_null_mean(regularizer, num_samples=1, dim=1) if is_sigreg else None
     named = config.regularizer if isinstance(config.regularizer, str) else "own"
     shown = embedding_metrics(reference, regularizer="" if is_sigreg else named)
+    if config.token_weight:
+        shown["token_regularizer"] = Metric("Regularizer of tokens", "mean over positions", True)
     metrics = shown | quick_embedding_metrics(null)
     return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
 
@@ -239,3 +265,17 @@ def embedding_metrics(null_mean: float | None, *, regularizer: str = "") -> dict
             "gradient; raise --task.trade-off or lower --learning-rate",
         ),
     }
+
+
+def _check_encoder(config: ObjectiveConfig, encoder: Any) -> None:
+    """Require of the encoder what the configuration reads of it."""
+    if config.probe_layers > 1 and not isinstance(encoder, HasLayers):
+        raise ValueError(
+            "probe_layers must be 1 with an encoder whose layers cannot be read, "
+            f"got {config.probe_layers}"
+        )
+    if config.token_weight and not isinstance(encoder, TrainsTokens):
+        raise ValueError(
+            "token_weight must be 0 with an encoder that does not give its tokens in training, "
+            f"got {config.token_weight}"
+        )

@@ -34,6 +34,11 @@ class ObjectiveConfig:
             `orthogonal` or `sobol`. For every regularizer along slices, as is the next.
         num_slices: Directions, fresh at every step.
         pool_views: Test all views as one sample.
+        token_weight: Weight of the regularizer on patch tokens, for dense features, relative to
+            that on embeddings; 0 for none. They go through a linear map of their own, and a cloud
+            is what the batch has at one position of one view. Of encoders that give them
+            (`TrainsTokens`).
+        token_positions: Positions of each view that are drawn for it, afresh at every step.
         eval_batch_size: Examples at a time in evaluation.
         knn_k: Neighbors that vote in the k-NN probe.
         max_probe_examples: Training examples that probes are fitted to, of every class its share;
@@ -66,6 +71,8 @@ class ObjectiveConfig:
     directions: str = "unit"
     num_slices: int = 1024
     pool_views: bool = False
+    token_weight: float = 0.0
+    token_positions: int = 16
     eval_batch_size: int = 500
     knn_k: int = 20
     max_probe_examples: int | None = 50_000
@@ -82,7 +89,8 @@ class ObjectiveConfig:
             check_positive(name, getattr(self, name))
         if self.max_probe_examples is not None:
             check_positive("max_probe_examples", self.max_probe_examples)
-        for name in ("projector_layers", "lidar_examples"):
+        check_positive("token_positions", self.token_positions)
+        for name in ("projector_layers", "lidar_examples", "token_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         # Unknown names are refused now, before anything is loaded.

@@ -1,0 +1,136 @@
+"""The regularizer of a pretraining task, and the one on tokens beside it."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+from lejepa_jax.augment import digits_view
+from lejepa_jax.nn import ResNet, ViT
+from lejepa_jax.objectives.regularizers import visreg
+from lejepa_jax.objectives.token_clouds import choose_positions, regularize_tokens
+from lejepa_jax.tasks import PretrainingConfig, lejepa_pretraining
+
+TINY = functools.partial(ViT, width=12, depth=1, num_heads=2, patch_size=4, image_size=8)
+CONFIG = functools.partial(
+    PretrainingConfig,
+    image_size=8,
+    encoder=TINY,
+    views=(digits_view(1, 8), digits_view(2, 12)),
+    num_global=1,
+    embedding_features=4,
+    hidden_features=8,
+    num_slices=4,
+    trade_off=0.25,
+    regularizer="visreg(shape='epps_pulley')",
+    token_weight=0.5,
+    token_positions=3,
+)
+KEY = jax.random.key(1)
+
+
+def make_step(config, axis_name=None):
+    task = lejepa_pretraining(config, channels=1, axis_name=axis_name)
+
+    def step(variables, key, batch):
+        def loss(params):
+            outputs, _ = task.encode(params, variables.state, key, batch)
+            value, (_, metrics) = task.loss(params, variables.state, key, outputs, batch)
+            return value, (metrics, outputs)
+
+        (value, (metrics, outputs)), gradient = jax.value_and_grad(loss, has_aux=True)(
+            variables.params
+        )
+        if axis_name is not None:
+            return value, metrics, jax.lax.pmean(gradient, axis_name)
+        return value, metrics, gradient, outputs
+
+    return task, step
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    task, step = make_step(CONFIG())
+    variables = jax.jit(task.init)(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    batch = {
+        "image": jnp.asarray(rng.integers(0, 255, (8, 8, 8, 1)), jnp.uint8),
+        "index": jnp.arange(8),
+        "aspect": jnp.ones(8),
+    }
+    return task, variables, batch, jax.jit(step)(variables, KEY, batch)
+
+
+def test_tokens_are_regularized_beside_the_pooled_vector(one_device):
+    task, variables, _, (value, metrics, gradient, outputs) = one_device
+    tokens = outputs["tokens"]
+    # One view of 2 x 2 patches, two of 3 x 3.
+    assert [group.shape for group in tokens] == [(8, 1, 4, 12), (8, 2, 9, 12)]
+    own = functools.partial(
+        visreg, shape=CONFIG().make_regularizer().keywords["shape"], num_slices=4
+    )
+    layer = variables.params["token_projector"]["last"]
+
+    @jax.jit
+    def by_hand(tokens):
+        values = []
+        slice_key = jax.random.split(KEY)[1]
+        for number, group in enumerate(tokens):
+            key = jax.random.fold_in(jax.random.fold_in(slice_key, 1), number)
+            choice_key, own_key = jax.random.split(key)
+            chosen = choose_positions(choice_key, group, 3)
+            mapped = (
+                jnp.einsum("bvnc,cd->bvnd", chosen, layer["kernel"])
+                + layer["bias"][None, None, None]
+            )
+            values.append(regularize_tokens(own_key, mapped, own))
+        return (values[0] + 2 * values[1]) / 3
+
+    np.testing.assert_allclose(metrics["token_regularizer"], by_hand(tokens), rtol=1e-4)
+    expected = 0.75 * metrics["prediction"] + 0.25 * metrics["regularizer"]
+    expected += 0.25 * 0.5 * metrics["token_regularizer"]
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert float(jnp.abs(gradient["token_projector"]["last"]["kernel"]).max()) > 0
+    assert {"token_regularizer", "regularizer", "regularizer_ratio"} <= {*task.metrics}
+
+
+def test_the_loss_and_its_gradient_do_not_depend_on_the_number_of_devices(one_device):
+    _, variables, batch, (*expected, _) = one_device
+    mesh = jax.make_mesh((4,), ("data",), (AxisType.Auto,), devices=jax.devices()[:4])
+    _, step = make_step(CONFIG(), "data")
+    mapped = jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(P(), P(), P("data")), out_specs=P()))
+    got = mapped(variables, KEY, batch)
+    close = functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-5)
+    jax.tree.map(close, [*got], expected)
+
+
+def test_without_weight_there_are_no_tokens_and_no_map_of_them():
+    task = lejepa_pretraining(CONFIG(token_weight=0.0), channels=1)
+    assert "token_projector" not in jax.eval_shape(task.init, KEY).params
+    assert "token_regularizer" not in task.metrics
+
+
+def test_an_encoder_without_tokens_and_a_wrong_weight_are_refused():
+    tiny = functools.partial(ResNet, stage_sizes=(1,), width=4, stem="small")
+    with pytest.raises(ValueError, match="token_weight must be 0 with an encoder"):
+        lejepa_pretraining(CONFIG(encoder=tiny), channels=1)
+    with pytest.raises(ValueError, match="token_weight must not be negative, got -1"):
+        CONFIG(token_weight=-1.0)
+    with pytest.raises(ValueError, match="num_positions must be positive, got 0"):
+        choose_positions(KEY, jnp.zeros((2, 1, 4, 3)), 0)
+
+
+def test_the_features_and_tokens_of_one_pass_are_those_of_two():
+    from flax import nnx
+
+    @jax.jit
+    def both(images):
+        encoder = TINY(in_channels=1, rngs=nnx.Rngs(0))
+        return encoder.features_and_tokens(images), (encoder(images), encoder.tokens(images))
+
+    found, expected = both(jax.random.normal(KEY, (2, 8, 12, 1)))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), found, expected)
