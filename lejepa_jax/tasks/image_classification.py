@@ -190,7 +190,9 @@ def rate_factors(
         return None
     params = jax.eval_shape(init, jax.random.key(0)).params
     factors = jax.tree.map(lambda _: 1.0, params)
-    encoder = nnx.eval_shape(lambda: make_encoder(rngs=nnx.Rngs(0)))
+    encoder = nnx.eval_shape(
+        lambda: make_encoder(dtype=jnp.float32, axis_name=None, rngs=nnx.Rngs(0))
+    )
     if config.frozen:
         own = jax.tree.map(lambda _: 0.0, params["encoder"])
     else:

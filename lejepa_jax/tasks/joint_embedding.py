@@ -213,7 +213,11 @@ def kept_parts(
     Returns:
         What is kept.
     """
-    features = nnx.eval_shape(lambda: make_encoder(rngs=nnx.Rngs(0))).features
+    # As a model makes it later; networks on clouds compute in float32 alone, and are not asked.
+    dtype = {"dtype": jnp.float32} if preprocessing["kind"] == "images" else {}
+    features = nnx.eval_shape(
+        lambda: make_encoder(axis_name=None, rngs=nnx.Rngs(0), **dtype)
+    ).features
     projector = functools.partial(
         Projector,
         features,
