@@ -24,13 +24,21 @@ from lejepa_jax.diagnostics.spectrum import (
 from lejepa_jax.evaluation.features import ShardBatch, map_examples, stratified_subset
 from lejepa_jax.evaluation.results import Evaluator, Results
 from lejepa_jax.objectives.directions import unit_directions
-from lejepa_jax.objectives.regularizers.names import embedding_transform
-from lejepa_jax.objectives.slicing import slice_statistics
+from lejepa_jax.objectives.regularizers.names import (
+    embedding_transform,
+    regularizer_null_mean,
+    sample_null,
+)
+from lejepa_jax.objectives.regularizers.protocol import Regularizer, bound_options
+from lejepa_jax.objectives.slicing import sigreg, slice_statistics
 from lejepa_jax.statistics.normality import Statistic
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.training.networks import Network, Variables
 from lejepa_jax.training.task import Batch
+
+# From this part of the way to a single point, a law is no example of N(0, I).
+_FAR_FROM_NORMAL = 0.1
 
 #: Features and embeddings of a batch; compiled.
 Pass = Callable[[Variables, Batch], tuple[Array, Array]]
@@ -134,18 +142,50 @@ def roundness(key: PRNGKeyArray, found: Embedded, statistic: Statistic) -> dict[
     }
 
 
-def point_statistic(statistic: Statistic, number: int) -> dict[str, float]:
+def held_out_regularizer(
+    key: PRNGKeyArray, found: Embedded, regularizer: Regularizer
+) -> dict[str, float]:
+    """Measure embeddings by the regularizer of a run, if it is another than SIGReg.
+
+    Args:
+        key: Random key.
+        found: The examples as the networks see them.
+        regularizer: What is regularized by.
+
+    Returns:
+        `regularizer`, and `regularizer_ratio` where its mean on exact samples of its law is known.
+    """
+    if bound_options(regularizer)[0] is sigreg:
+        return {}  # which is measured whatever a run is regularized by
+    cloud = jnp.asarray(found.embeddings)
+    value = float(jax.jit(regularizer)(key, cloud))
+    null = regularizer_null_mean(regularizer, num_samples=cloud.shape[0], dim=cloud.shape[1])
+    ratio = {"regularizer_ratio": value / null} if null else {}
+    return {"regularizer": value, **ratio}
+
+
+def point_statistic(
+    key: PRNGKeyArray, statistic: Statistic, regularizer: Regularizer, shape: tuple[int, ...]
+) -> dict[str, float]:
     """Return what SIGReg is if every embedding is 0, which tells a collapse from bad luck.
 
     Args:
+        key: Random key.
         statistic: Statistic of SIGReg.
-        number: How many embeddings.
+        regularizer: What is regularized by.
+        shape: Number and dimension of the embeddings.
 
     Returns:
-        `sigreg_collapsed`; nothing where a statistic has no such value.
+        `sigreg_collapsed`; nothing where a statistic has no such value, or where the law that
+        embeddings are drawn towards is so far from N(0, I) that it says little.
     """
-    value = float(statistic(jnp.zeros((number, 1), jnp.float32))[..., 0])
-    return {"sigreg_collapsed": value} if math.isfinite(value) else {}
+    point = float(statistic(jnp.zeros((shape[0], 1), jnp.float32))[..., 0])
+    sample_key, slice_key = jax.random.split(key)
+    law = sample_null(sample_key, regularizer, num_samples=shape[0], dim=shape[1])
+    directions = unit_directions(slice_key, shape[1], 64)
+    usual = float(slice_statistics(law, directions, statistic=statistic).mean())
+    known = math.isfinite(point) and usual < _FAR_FROM_NORMAL * point
+    return {"sigreg_collapsed": point} if known else {}
 
 
 def lidar_evaluator(config: ObjectiveConfig, modality: Modality, net: Network) -> Evaluator:

@@ -189,10 +189,11 @@ def joint_embedding_task(
     # That of SIGReg does not depend on the number of samples; others are shown relative to theirs.
     reference = regularizer_null_mean(regularizer, num_samples=1, dim=1) if is_sigreg else None
     named = config.regularizer if isinstance(config.regularizer, str) else "own"
-    shown = embedding_metrics(reference, regularizer="" if is_sigreg else named)
+    named = "" if is_sigreg else named
+    shown = embedding_metrics(reference, regularizer=named)
     if config.token_weight:
         shown["token_regularizer"] = Metric("Regularizer of tokens", "mean over positions", True)
-    metrics = shown | quick_embedding_metrics(null)
+    metrics = shown | quick_embedding_metrics(null, regularizer=named)
     return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
 
 

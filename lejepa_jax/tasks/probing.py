@@ -25,6 +25,7 @@ from lejepa_jax.tasks.embeddings import (
     Pass,
     embed_source,
     encoder_passes,
+    held_out_regularizer,
     lidar_evaluator,
     point_statistic,
     roundness,
@@ -157,7 +158,11 @@ def probe_evaluator(
         }
         if null_mean is not None:
             diagnostics["sigreg_null"] = null_mean
-        diagnostics |= point_statistic(statistic, len(test["encoder"].labels))
+        regularizer = config.make_regularizer()
+        for name, found in test.items():
+            diagnostics[name] |= held_out_regularizer(slice_key, found, regularizer)
+        shape = test["encoder"].embeddings.shape
+        diagnostics |= point_statistic(slice_key, statistic, regularizer, shape)
         pictures = embedding_sample(
             report_key,
             test,

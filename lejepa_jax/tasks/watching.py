@@ -10,7 +10,7 @@ from lejepa_jax.evaluation.features import ShardBatch
 from lejepa_jax.evaluation.quick import PREFIX, QuickEvaluator, quick_probes, quick_subset
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.normality import Statistic
-from lejepa_jax.tasks.embeddings import Pass, embed_source, roundness
+from lejepa_jax.tasks.embeddings import Pass, embed_source, held_out_regularizer, roundness
 from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.training.networks import Variables
 
@@ -33,10 +33,11 @@ def quick_embedding_evaluator(
         statistic: Statistic of SIGReg.
 
     Returns:
-        The evaluator: `sigreg`, `rankme`, `effective_rank` and `std_smallest` of the embeddings,
-        and with labels `knn` and `linear` of the features.
+        The evaluator: `sigreg`, `rankme`, `effective_rank` and `std_smallest` of the embeddings
+        (and `regularizer`, if that is another), and with labels `knn` and `linear` of the features.
     """
     embed, number = next(iter(passes.values())), config.quick_examples
+    regularizer = config.make_regularizer()
 
     def evaluate(
         key: PRNGKeyArray, variables: Variables, splits: Splits, shard_batch: ShardBatch, /
@@ -47,6 +48,7 @@ def quick_embedding_evaluator(
         test = embed_source(embed, variables, held_out, shard_batch, batch_size=size)
         cloud = roundness(slice_key, test, statistic)
         found = {name: cloud[name] for name in _WATCHED}
+        found |= held_out_regularizer(slice_key, test, regularizer)
         if splits.train.num_classes > 1:
             fitted = quick_subset(splits.train, 2 * number)
             train = embed_source(embed, variables, fitted, shard_batch, batch_size=size)
@@ -63,11 +65,12 @@ def quick_embedding_evaluator(
     return evaluate
 
 
-def quick_embedding_metrics(null_mean: float | None) -> dict[str, Metric]:
+def quick_embedding_metrics(null_mean: float | None, *, regularizer: str = "") -> dict[str, Metric]:
     """Say how the numbers of `quick_embedding_evaluator` are shown.
 
     Args:
         null_mean: Mean of SIGReg on exact normal samples, if it is known.
+        regularizer: What the regularizer is called, if it is another than SIGReg.
 
     Returns:
         How each is shown, by name in the log.
@@ -99,6 +102,16 @@ def quick_embedding_metrics(null_mean: float | None) -> dict[str, Metric]:
             reference_name="N(0, I)",
         ),
     }
+    if regularizer:
+        title = f"Held-out regularizer: {regularizer}"
+        found["regularizer"] = Metric(title, "value", progress=True, higher_is_better=False)
+        found["regularizer_ratio"] = Metric(
+            "Held-out regularizer, relative",
+            "to its mean on exact samples",
+            reference=1.0,
+            reference_name="exact samples",
+            higher_is_better=False,
+        )
     return {PREFIX + name: metric for name, metric in found.items()}
 
 

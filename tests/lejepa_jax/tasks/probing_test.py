@@ -16,6 +16,8 @@ from lejepa_jax.evaluation.quick import run_quick_evaluators
 from lejepa_jax.evaluation.results import run_evaluators
 from lejepa_jax.nn.residual_network import ResNet
 from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.statistics.normality import epps_pulley
+from lejepa_jax.tasks.embeddings import point_statistic
 from lejepa_jax.tasks.image_pretraining import PretrainingConfig
 
 CONFIG = PretrainingConfig(
@@ -126,6 +128,31 @@ def test_what_is_watched_is_of_a_fixed_subset_and_named_as_its_metrics(evaluated
     found = run_quick_evaluators(few.quick_evaluators, key, variables, unlabeled, place)
     assert not {"eval/knn", "eval/linear"} & set(found)
     assert 1 <= found["eval/rankme"] <= CONFIG.embedding_features
+
+
+def test_another_regularizer_is_measured_on_held_out_examples_beside_sigreg(splits):
+    own = dataclasses.replace(CONFIG, regularizer="visreg", quick_examples=12)
+    task = own.build(splits)
+    variables = jax.jit(task.init)(jax.random.key(0))
+    place = lambda batch: jax.tree.map(jnp.asarray, dict(batch))  # noqa: E731
+    key = jax.random.key(1)
+    found = run_quick_evaluators(task.quick_evaluators, key, variables, splits, place)
+    assert set(found) == {name for name in task.metrics if name.startswith("eval/")}
+    assert found["eval/regularizer"] > 0
+    # An untrained network is far from normal samples.
+    assert found["eval/regularizer_ratio"] > 2
+
+
+def test_a_collapse_is_judged_by_sigreg_where_embeddings_are_drawn_to_normal_ones():
+    def point(name):
+        config = dataclasses.replace(CONFIG, regularizer=name)
+        regularizer = config.make_regularizer()
+        return point_statistic(jax.random.key(0), epps_pulley, regularizer, (500, 16))
+
+    for name in ("sigreg", "visreg", "sphere", "covariance"):
+        # As many copies of 0: 0.402 an example.
+        assert point(name)["sigreg_collapsed"] == pytest.approx(201, rel=0.01), name
+    assert point("rdmreg") == {}  # rectified: half of it is exactly 0
 
 
 def test_the_encoder_is_measured_on_as_many_training_examples_as_are_held_out(evaluated):
