@@ -126,8 +126,13 @@ def test_processes_train_evaluate_and_report_every_family(recipe, count, tmp_pat
     assert codes == [0] * count, outputs
     one = tmp_path / "one"
     assert train.main([recipe, "--workdir", str(one), "--devices", "1", *flags]) == 0
-    wanted, got = ([row["loss"] for row in rows(path)] for path in (one, tmp_path / "many"))
+    both = [rows(path) for path in (one, tmp_path / "many")]
+    wanted, got = ([row["loss"] for row in found if "loss" in row] for found in both)
+    assert len(wanted) == 6
     np.testing.assert_allclose(got, wanted, rtol=1e-4)
+    # Every process takes part in what is watched.
+    wanted, got = ([row["step"] for row in found if "eval/seconds" in row] for found in both)
+    assert wanted == got == [1, 2, 3, 4, 5, 6]
     results = [json.loads((p / "results.json").read_text()) for p in (one, tmp_path / "many")]
     assert results[0].keys() == results[1].keys()
     assert (tmp_path / "many" / "report.html").read_text().count("<img") >= 2
