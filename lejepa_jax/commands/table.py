@@ -61,6 +61,16 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "finetune": Command(
             "finetune", "MODEL --data-dir PATH", "train a classifier that begins with a model"
         ),
+        "export": Command(
+            "export",
+            "MODEL --format safetensors|timm|torchvision|stablehlo|onnx --out PATH",
+            "write the encoder of a model for other libraries",
+        ),
+        "import": Command(
+            "import_",
+            "FILE --format timm|torchvision --architecture NAME --out FOLDER",
+            "make a model of weights in the names of another library",
+        ),
         "preview": Command("preview", "RECIPE [FLAGS]", "draw the views that a recipe trains on"),
         "sweep": Command(
             "sweep",

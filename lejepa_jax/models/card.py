@@ -6,6 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from flax import nnx
+
+from lejepa_jax.models.architecture import is_known, maker_of
+from lejepa_jax.models.weights.pytorch import pytorch_section
+
 _MOST_RESULTS = 30
 
 
@@ -39,6 +44,7 @@ def write_card(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]])
         f"computed in {config.get('precision', 'float32')}.",
         "## Use it",
         _usage(config),
+        *_in_pytorch(config, len(shapes)),
         *_table("Where it is from", _origin(provenance)),
         *_table("Results on held-out data", _results(provenance.get("results"))),
         *_table("What its inputs go through", dict(config.get("preprocessing", {}))),
@@ -67,6 +73,15 @@ def _usage(config: Mapping[str, Any]) -> str:
         'From the hub: `lejepa_jax.load("hf://OWNER/NAME")`, with '
         "`pip install 'lejepa-jax[hub]'`."
     )
+
+
+def _in_pytorch(config: Mapping[str, Any], num_arrays: int) -> list[str]:
+    description = dict(config.get("architecture", {})).get("encoder")
+    if description is None or not is_known(description) or _is_clouds(config):
+        return []
+    make = maker_of(description, num_arrays)
+    section = pytorch_section(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
+    return [section] if section else []
 
 
 def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:

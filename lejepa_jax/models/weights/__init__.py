@@ -9,6 +9,7 @@ from lejepa_jax.models.weights.conversion import (
     to_timm,
     to_torchvision,
 )
+from lejepa_jax.models.weights.files import export_pytorch, import_model
 from lejepa_jax.models.weights.pytorch import TorchModel, pytorch_lines, torch_model
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "Architecture",
     "Imported",
     "TorchModel",
+    "export_pytorch",
     "from_timm",
     "from_torchvision",
+    "import_model",
     "named_model",
     "pytorch_lines",
     "to_timm",

@@ -95,6 +95,31 @@ def pytorch_lines(model: TorchModel, file: str = "model.safetensors") -> str:
     return "\n".join(lines)
 
 
+def pytorch_section(encoder: Any) -> str:
+    """Write how a person loads an encoder in PyTorch, for the card of a model.
+
+    Args:
+        encoder: The encoder, or its shapes.
+
+    Returns:
+        Markdown; nothing where timm has no such model.
+
+    Examples:
+        >>> from flax import nnx
+        >>> from lejepa_jax.nn import resnet
+        >>> pytorch_section(nnx.eval_shape(lambda: resnet(18, width=8, rngs=nnx.Rngs(0))))
+        ''
+    """
+    try:
+        lines = pytorch_lines(torch_model(encoder, "timm"), "timm.safetensors")
+    except ValueError:
+        return ""
+    return (
+        "In PyTorch, after `python train.py export PATH_OF_THIS_FOLDER --format timm --out "
+        f"timm.safetensors`:\n\n```python\n{lines}\n```"
+    )
+
+
 def _ratio(width: int, hidden: int) -> float:
     """Ratio whose product with the width is not below the hidden width after rounding."""
     ratio = hidden / width

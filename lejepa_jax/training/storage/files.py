@@ -27,7 +27,7 @@ PARTIAL = ".partial"
 _SPECIAL = re.compile(r"[*?\[\\]")
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str | bytes) -> None:
     """Write a file so that whoever reads it finds the old content or the new one, never a part.
 
     Args:
@@ -45,8 +45,8 @@ def write_atomically(path: Path, text: str) -> None:
     """
     partial = path.with_name(path.name + PARTIAL)
     try:
-        with partial.open("w") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

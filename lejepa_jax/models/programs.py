@@ -1,0 +1,116 @@
+"""Encoders as programs that need no Python of ours: StableHLO and ONNX, for any batch size."""
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lejepa_jax.models.model import Model
+from lejepa_jax.models.preprocessing import ImagePreprocessing
+from lejepa_jax.training.storage.files import write_atomically
+
+#: Where an exported StableHLO program runs.
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+def export_stablehlo(model: Model, file: str | os.PathLike[str]) -> None:
+    """Write the encoder with its weights as a StableHLO program.
+
+    It maps normalized images `(b, s, s, c)` in float32 to features `(b, d)` for any `b`, on CPUs,
+    GPUs and TPUs. `jax.export.deserialize` reads it, and so does what else takes StableHLO.
+
+    Args:
+        model: A model of images.
+        file: The file to write.
+
+    Raises:
+        ValueError: If the model is of clouds, or `flatbuffers` is missing.
+        OSError: If the file cannot be written.
+    """
+    size, channels = _image_shape(model)
+    require("flatbuffers", "export")
+    from jax import export
+
+    (batch,) = export.symbolic_shape("b")
+    images = jax.ShapeDtypeStruct((batch, size, size, channels), jnp.float32)
+    exported = export.export(jax.jit(_function(model)), platforms=PLATFORMS)(images)
+    write_atomically(Path(file).expanduser(), bytes(exported.serialize()))
+
+
+def export_onnx(model: Model, file: str | os.PathLike[str]) -> float:
+    """Write the encoder with its weights as an ONNX model, and compare it with ours.
+
+    It maps normalized images `(b, s, s, c)` in float32 to features `(b, d)` for any `b`.
+
+    Args:
+        model: A model of images.
+        file: The file to write.
+
+    Returns:
+        Largest difference from our features on random images, relative to the largest feature.
+
+    Raises:
+        ValueError: If the model is of clouds, `jax2onnx` or `onnxruntime` is missing, an operation
+            has no counterpart, or the features differ by more than 1e-5.
+        OSError: If the file cannot be written.
+    """
+    size, channels = _image_shape(model)
+    jax2onnx, onnxruntime = require("jax2onnx", "export"), require("onnxruntime", "export")
+    function = _function(model)
+    made: Any = jax2onnx.to_onnx(function, [("B", size, size, channels)], model_name="encoder")
+    data = made.SerializeToString()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    worst = 0.0
+    for batch in (1, 3):
+        images = np.random.default_rng(0).standard_normal((batch, size, size, channels), "f4")
+        (found,) = session.run(None, {name: images})
+        wanted = np.asarray(jax.jit(function)(jnp.asarray(images)))
+        worst = max(worst, float(np.abs(found - wanted).max() / np.abs(wanted).max()))
+    if not worst < 1e-5:
+        raise ValueError(f"the ONNX model must give our features to 1e-5, got {worst:.1e}")
+    write_atomically(Path(file).expanduser(), data)
+    return worst
+
+
+def require(module: str, extra: str) -> Any:
+    """Import an optional package, or name what installs it.
+
+    Args:
+        module: What is imported.
+        extra: The extra of this package that brings it.
+
+    Returns:
+        The module.
+
+    Raises:
+        ValueError: If it is missing.
+
+    Examples:
+        >>> require("no_such_module", "export")
+        Traceback (most recent call last):
+            ...
+        ValueError: this needs no_such_module: pip install 'lejepa-jax[export]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ValueError(f"this needs {module}: pip install 'lejepa-jax[{extra}]'") from None
+
+
+def _image_shape(model: Model) -> tuple[int, int]:
+    given = model.preprocessing
+    if not isinstance(given, ImagePreprocessing):
+        raise ValueError(f"a model of images can be exported as a program, got one of {given.kind}")
+    return given.eval_size, given.channels
+
+
+def _function(model: Model) -> Callable[[jax.Array], jax.Array]:
+    """The encoder with its weights as constants, as a function of normalized images."""
+    params = jax.tree.map(np.asarray, model.variables.params["encoder"])
+    return lambda images: model.apply(params, images)
