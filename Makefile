@@ -8,7 +8,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TESTS ?=
 
-.PHONY: train test test-slow lint audit bench clean
+.PHONY: train test test-slow test-interop lint audit bench clean
 
 train: $(VENV)/.train
 	$(BIN)/python train.py
@@ -19,6 +19,10 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m slow $(TESTS)
+
+# Encoders against timm and torchvision, and their programs; torch is large.
+test-interop: $(VENV)/.test $(VENV)/.interop $(VENV)/.export
+	$(BIN)/python -m pytest -q -m slow tests/lejepa_jax/models/weights $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

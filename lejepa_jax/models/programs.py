@@ -62,7 +62,9 @@ def export_onnx(model: Model, file: str | os.PathLike[str]) -> float:
     size, channels = _image_shape(model)
     jax2onnx, onnxruntime = require("jax2onnx", "export"), require("onnxruntime", "export")
     function = _function(model)
-    made: Any = jax2onnx.to_onnx(function, [("B", size, size, channels)], model_name="encoder")
+    # Its own operations rely on promotion, which a program may have forbidden.
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        made = jax2onnx.to_onnx(function, [("B", size, size, channels)], model_name="encoder")
     data = made.SerializeToString()
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
@@ -112,5 +114,4 @@ def _image_shape(model: Model) -> tuple[int, int]:
 
 def _function(model: Model) -> Callable[[jax.Array], jax.Array]:
     """The encoder with its weights as constants, as a function of normalized images."""
-    params = jax.tree.map(np.asarray, model.variables.params["encoder"])
-    return lambda images: model.apply(params, images)
+    return lambda images: model.apply(model.params, images)
