@@ -114,4 +114,5 @@ def _image_shape(model: Model) -> tuple[int, int]:
 
 def _function(model: Model) -> Callable[[jax.Array], jax.Array]:
     """The encoder with its weights as constants, as a function of normalized images."""
-    return lambda images: model.apply(model.params, images)
+    params = model.params  # put on a device before anything is traced
+    return lambda images: model.apply(params, images)

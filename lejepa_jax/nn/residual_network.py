@@ -51,8 +51,9 @@ def _conv(
 
 def _halve(x: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:
     """Average 2x2 pixels; where a side is odd, the last ones are averaged over what there is."""
-    edges: Any = tuple((0, side % 2) for side in x.shape[1:3])
-    return nnx.avg_pool(x, (2, 2), strides=(2, 2), padding=edges, count_include_pad=False)
+    edges = tuple((0, side % 2) for side in x.shape[1:3])
+    plan: Any = {"window_shape": (2, 2), "strides": (2, 2), "padding": edges}
+    return nnx.avg_pool(x, **plan, count_include_pad=False)
 
 
 class ResidualBlock(nnx.Module):
@@ -290,7 +291,7 @@ class ResNet(nnx.Module):
         x = jax.nn.relu(normalize(self.stem_norm, self.stem(x), train=train))
         if self.pool:
             edges: Any = ((1, 1), (1, 1))  # annotated as str there, though pairs are documented
-            x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=edges)
+            x = nnx.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=edges)
         for block in self.blocks:
             x = block(x, train=train)
         return x.astype(jnp.float32)
