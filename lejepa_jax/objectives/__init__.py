@@ -15,12 +15,21 @@ from lejepa_jax.objectives.lejepa import (
     lejepa_loss,
 )
 from lejepa_jax.objectives.prediction import Target, prediction_loss
+from lejepa_jax.objectives.regularizers.names import (
+    REGULARIZERS,
+    regularizer_by_name,
+    regularizer_null_mean,
+)
+from lejepa_jax.objectives.regularizers.protocol import DescribedRegularizer, Regularizer
 from lejepa_jax.objectives.slicing import sigreg, slice_statistics
 
 __all__ = [
     "DIRECTIONS",
+    "REGULARIZERS",
+    "DescribedRegularizer",
     "DirectionSampler",
     "LejepaLoss",
+    "Regularizer",
     "Target",
     "Weighting",
     "check_trade_off",
@@ -28,6 +37,8 @@ __all__ = [
     "lejepa_loss",
     "orthogonal_directions",
     "prediction_loss",
+    "regularizer_by_name",
+    "regularizer_null_mean",
     "sigreg",
     "slice_statistics",
     "sobol_directions",

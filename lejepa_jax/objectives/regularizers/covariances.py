@@ -3,12 +3,12 @@
 import math
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from lejepa_jax.checks import check_choice, check_positive, check_samples
-from lejepa_jax.objectives.directions import orthogonal_directions
 from lejepa_jax.statistics.explicit_axes import accept_explicit_axes
 from lejepa_jax.statistics.reductions import AxisName, center_rows, masked_rows, over_devices
 
@@ -79,7 +79,7 @@ def covariance(
     if sketch is not None:
         check_positive("sketch", sketch)
         if sketch < d:
-            rows = orthogonal_directions(key, d, sketch)
+            rows = orthonormal_rows(key, d, sketch)
             z = jnp.matmul(z, rows.T, precision=lax.Precision.HIGHEST)
     centered, mean, count = center_rows(z, mask=mask, axis_name=axis_name)
     products = jnp.matmul(jnp.swapaxes(centered, -1, -2), centered, precision="highest")
@@ -95,6 +95,27 @@ def covariance(
     differs = squared > 0
     norm = jnp.where(differs, jnp.sqrt(jnp.where(differs, squared, 1)), 0)
     return (norm + mean_weight * location).mean()
+
+
+def orthonormal_rows(key: PRNGKeyArray, dim: int, num: int) -> Float[Array, "{num} {dim}"]:
+    """Draw a random subspace: fewer orthonormal rows than there are features.
+
+    Unlike `orthogonal_directions`, which draws whole bases, it factors no more than it returns.
+
+    Args:
+        key: Random key.
+        dim: Dimension of the space.
+        num: Dimension of the subspace, at most `dim`.
+
+    Returns:
+        Orthonormal rows, float32.
+
+    Examples:
+        >>> rows = orthonormal_rows(jax.random.key(0), 5, 2)
+        >>> bool(jnp.allclose(rows @ rows.T, jnp.eye(2), atol=1e-6))
+        True
+    """
+    return jnp.linalg.qr(jax.random.normal(key, (dim, num), jnp.float32))[0].T
 
 
 def covariance_null_mean(

@@ -2,8 +2,9 @@ r"""Kernel distances of a whole cloud from N(0, I), without slices: MMD and Stei
 
 Both look at all pairs in blocks of rows: time :math:`n^2 d`, memory linear in n. Sharded over
 devices, each handles the pairs of its own rows with all samples, which are gathered: n d floats,
-and n more for those that count. In micro-batches the gradient is exact when the embeddings of all
-are kept, as `microbatched_value_and_grad` does.
+and n more for those that count; the gradient sends n d back, divided by the number of devices. In
+micro-batches the gradient is exact when the embeddings of all are kept, as
+`microbatched_value_and_grad` does.
 
 A kernel has a width. Distances of normal samples are near :math:`\sqrt{2 d}`, so that a fixed width
 goes blind in many dimensions; the default is :math:`h = \sqrt d`.

@@ -7,7 +7,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from lejepa_jax.checks import check_positive, check_samples
-from lejepa_jax.objectives.directions import orthogonal_directions, unit_directions
+from lejepa_jax.objectives.directions import unit_directions
 from lejepa_jax.objectives.slicing import sigreg
 from lejepa_jax.statistics.explicit_axes import accept_explicit_axes
 from lejepa_jax.statistics.names import null_mean
@@ -32,8 +32,9 @@ def subspace(
     .. math:: \frac1K \sum_k \mathrm{SIGReg}(P_k z), \qquad P_k P_k^\top = I_{d / K}
 
     The rows of all :math:`P_k` are one random rotation, drawn from `seed` and the same at every
-    step. A slice of a subspace is a slice :math:`P_k^\top u` of the whole, so that this is SIGReg
-    along directions that are not uniform on the sphere: dependence between subspaces is not seen.
+    step: d^2 floats of the compiled program. A slice of a subspace is a slice :math:`P_k^\top u`
+    of the whole, so that this is SIGReg along directions that are not uniform on the sphere:
+    dependence between subspaces is not seen.
 
     Over devices goes what the statistic sends for `num_slices` columns: 2 k m + 1 floats for
     `epps_pulley`, which is a function of sums over samples.
@@ -96,7 +97,7 @@ def subspace_directions(
     """
     check_positive("num_subspaces", num_subspaces)
     count = min(num_subspaces, dim)
-    rotation = orthogonal_directions(jax.random.key(seed), dim, dim)
+    rotation = jnp.asarray(frozen_rotation(dim, seed))
     parts = np.array_split(np.arange(dim), count)
     share = -(-num // count)
     rows = [
@@ -108,6 +109,26 @@ def subspace_directions(
         for index, part in enumerate(parts)
     ]
     return jnp.concatenate(rows)
+
+
+def frozen_rotation(dim: int, seed: int) -> Float[np.ndarray, "{dim} {dim}"]:
+    """Draw the rotation whose rows span the subspaces, in NumPy: once, while tracing.
+
+    Args:
+        dim: Dimension of the space.
+        seed: Names it.
+
+    Returns:
+        An orthogonal matrix, uniformly distributed over seeds, float32.
+
+    Examples:
+        >>> rotation = frozen_rotation(4, 0)
+        >>> bool(np.allclose(rotation @ rotation.T, np.eye(4), atol=1e-6))
+        True
+    """
+    q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))
+    # QR leaves the signs to the algorithm; only with a positive diagonal of R is Q uniform.
+    return (q * np.where(np.diagonal(r) < 0, -1.0, 1.0)).T.astype(np.float32)
 
 
 def subspace_null_mean(

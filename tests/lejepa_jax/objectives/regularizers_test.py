@@ -13,7 +13,7 @@ import scipy.special
 import scipy.stats
 
 from lejepa_jax import isotropy_penalty, lejepa_loss, prediction_loss, sigreg
-from lejepa_jax.objectives.directions import orthogonal_directions, unit_directions
+from lejepa_jax.objectives.directions import unit_directions
 from lejepa_jax.objectives.regularizers import (
     REGULARIZERS,
     DescribedRegularizer,
@@ -32,8 +32,9 @@ from lejepa_jax.objectives.regularizers import (
     to_sphere,
     visreg,
 )
+from lejepa_jax.objectives.regularizers.covariances import orthonormal_rows
 from lejepa_jax.objectives.regularizers.rectified import rectified_normal
-from lejepa_jax.objectives.regularizers.subspaces import subspace_directions
+from lejepa_jax.objectives.regularizers.subspaces import frozen_rotation, subspace_directions
 from lejepa_jax.statistics.normality import epps_pulley
 from lejepa_jax.testing.regularizers import check_null_means, check_regularizer
 from lejepa_jax.testing.statistics import check_devices
@@ -162,7 +163,7 @@ TABLE = {
     "covariance(form='norm')": functools.partial(covariance_oracle, form="norm"),
     "covariance(form='isotropy')": None,  # see below
     "covariance(sketch=2)": lambda z, frozen: covariance_oracle(
-        z, frozen, rows=orthogonal_directions(KEY, 3, 2)
+        z, frozen, rows=orthonormal_rows(KEY, 3, 2)
     ),
 }
 ALL = {name: regularizer_by_name(name, **_SLICED) for name in TABLE}
@@ -275,7 +276,7 @@ def test_the_isotropic_form_of_the_covariance_is_the_isotropy_penalty():
 
 def test_one_subspace_is_sigreg_along_rotated_directions():
     cloud = jnp.asarray(CLOUD, jnp.float32)
-    rotation = orthogonal_directions(jax.random.key(0), 3, 3)
+    rotation = jnp.asarray(frozen_rotation(3, 0))
     directions = unit_directions(jax.random.fold_in(KEY, 0), 3, SLICES) @ rotation
     value = subspace(KEY, cloud, num_subspaces=1, **_SLICED)
     np.testing.assert_allclose(value, sigreg(KEY, cloud, directions=directions), rtol=1e-5)
@@ -283,7 +284,7 @@ def test_one_subspace_is_sigreg_along_rotated_directions():
 
 def test_directions_of_a_subspace_stay_in_it():
     directions = subspace_directions(KEY, 6, 8, num_subspaces=2)
-    inside = directions @ orthogonal_directions(jax.random.key(0), 6, 6).T
+    inside = directions @ jnp.asarray(frozen_rotation(6, 0)).T
     assert float(jnp.abs(inside[:4, 3:]).max()) < 1e-5 < float(jnp.abs(inside[:4, :3]).max())
     assert float(jnp.abs(inside[4:, :3]).max()) < 1e-5
 

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from lejepa_jax.augment import digits_view
 from lejepa_jax.nn import ResNet, ViT
-from lejepa_jax.objectives.regularizers import visreg
+from lejepa_jax.objectives.regularizers import covariance, visreg
 from lejepa_jax.objectives.token_clouds import choose_positions, regularize_tokens
 from lejepa_jax.tasks import PretrainingConfig, lejepa_pretraining
 
@@ -96,6 +96,18 @@ def test_tokens_are_regularized_beside_the_pooled_vector(one_device):
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     assert float(jnp.abs(gradient["token_projector"]["last"]["kernel"]).max()) > 0
     assert {"token_regularizer", "regularizer", "regularizer_ratio"} <= {*task.metrics}
+
+
+def test_a_cloud_of_tokens_is_what_examples_have_at_one_position_of_one_view():
+    tokens = jax.random.normal(KEY, (6, 2, 3, 4))
+
+    @jax.jit
+    def both(tokens, clouds, mask):
+        values = [covariance(KEY, cloud, mask=mask) for cloud in clouds]
+        return regularize_tokens(KEY, tokens, covariance, mask=mask), sum(values) / 6
+
+    clouds = [tokens[:, view, place] for view in range(2) for place in range(3)]
+    np.testing.assert_allclose(*both(tokens, clouds, jnp.arange(6) < 5), rtol=1e-5)
 
 
 def test_the_loss_and_its_gradient_do_not_depend_on_the_number_of_devices(one_device):
