@@ -33,8 +33,8 @@ from lejepa_jax.data.inspection import fingerprint
 from lejepa_jax.data.records import TooManyBadRecords
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.results import Results, run_evaluators
-from lejepa_jax.models.checkpoint import describe_kept, export_run
-from lejepa_jax.models.initialization import initialize_from
+from lejepa_jax.models.reuse.initialization import initialize_from
+from lejepa_jax.models.storage.run_models import describe_kept, export_run, usage_lines
 from lejepa_jax.report.facts import data_facts
 from lejepa_jax.report.page import write_report
 from lejepa_jax.report.tables import results_table
@@ -241,6 +241,7 @@ def evaluate(run: Run, state: TrainState) -> Results:
         metrics=run.task.metrics,
         results=with_views(results, run.recipe, run.splits),
         facts=data_facts(run.splits),
+        usage=usage_lines(run.task.kept, run.workdir),
     )
     run.progress.console.print(results_table(results))
     run.progress.say(f"report: {report}")

@@ -56,6 +56,7 @@ def run(arguments: list[str], program: Program) -> int:
     prepare_devices(options.devices, usual=cores())
     say = program.console.print
     model = load(options.model)
+    model.num_devices = options.devices
     with Stop(say) as stop, progress_line(program) as progress:
         found = embed_folder(
             model,

@@ -11,7 +11,7 @@ import tyro
 from lejepa_jax.commands.options import cores, parse_options, prepare_devices
 from lejepa_jax.commands.table import Program
 from lejepa_jax.models.loading import load
-from lejepa_jax.models.transfer import evaluate_transfer, load_for
+from lejepa_jax.models.reuse.transfer import evaluate_transfer, load_for
 from lejepa_jax.report.facts import data_facts
 from lejepa_jax.report.page import write_report
 from lejepa_jax.report.tables import results_table
@@ -67,6 +67,7 @@ def run(arguments: list[str], program: Program) -> int:
     options = parse_options(EvaluateOptions, arguments)
     prepare_devices(options.devices, usual=cores())
     model = load(options.model)
+    model.num_devices = options.devices
     splits = load_for(
         model,
         options.data,

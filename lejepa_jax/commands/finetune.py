@@ -6,13 +6,13 @@ from pathlib import Path
 
 from lejepa_jax.commands.options import parse_options, prepare_devices
 from lejepa_jax.commands.table import Program
-from lejepa_jax.models.finetuning import (
+from lejepa_jax.models.loading import load
+from lejepa_jax.models.reuse.finetuning import (
     FinetuneOptions,
     finetune_recipe,
     finetune_task,
     linear_probe,
 )
-from lejepa_jax.models.loading import load
 from lejepa_jax.training.runs import read_run
 from lejepa_jax.training.storage.files import write_atomically
 
@@ -37,6 +37,7 @@ def run(arguments: list[str], program: Program) -> int:
     options = parse_options(FinetuneOptions, words)
     prepare_devices(options.devices)
     model = load(options.model)
+    model.num_devices = options.devices
     task = finetune_task(model, options)
     splits = task.load(
         options.data,

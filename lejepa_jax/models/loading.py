@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lejepa_jax.models.architecture import maker_of
-from lejepa_jax.models.checkpoint import load_run
 from lejepa_jax.models.model import Model, abstract_variables, make_network
 from lejepa_jax.models.preprocessing import read_preprocessing
 from lejepa_jax.models.saving import CONFIG, FORMAT, WEIGHTS
+from lejepa_jax.models.storage.run_models import load_run
 from lejepa_jax.models.tensors import TensorFile, mismatches, name_arrays, sha256_of
 from lejepa_jax.training.storage.files import describe_error, read_regular
 
@@ -45,7 +45,7 @@ def load(what: str | os.PathLike[str], *, encoder: Callable[..., Any] | None = N
     """
     text = os.fspath(what)
     if text.startswith("hf://"):
-        from lejepa_jax.models.hub import fetch_model
+        from lejepa_jax.models.storage.hub import fetch_model
 
         folder, root = fetch_model(text)
         return load_folder(folder, root=root, encoder=encoder)

@@ -68,6 +68,8 @@ class Model:
         make: Makes the networks, untrained, from a key.
         net: The networks as pure functions, see `lejepa_jax.training.networks`.
         variables: Their parameters and state, on the host.
+        num_devices: On how many devices of this process a call computes; None for all. To be set
+            before the first call.
 
     Raises:
         ValueError: If the arrays are not those of the networks; one line with every difference.
@@ -107,6 +109,7 @@ class Model:
         typed = {name: np.asarray(arrays[name], leaf.dtype) for name, leaf in _names(like).items()}
         self.variables = Variables(*(arrange_arrays(typed, part) for part in like))
         self.features = int(self.net.shape.encoder.features)
+        self.num_devices: int | None = None
         self._programs: dict[Any, Any] = {}
 
     # --- as pure functions ------------------------------------------------------------------------
@@ -260,7 +263,7 @@ class Model:
 
     @functools.cached_property
     def _mesh(self) -> jax.sharding.Mesh:
-        devices = jax.local_devices()
+        devices = jax.local_devices()[: self.num_devices]
         return make_mesh(dict(zip(AXES, (len(devices), 1), strict=True)), devices)
 
     @functools.cached_property

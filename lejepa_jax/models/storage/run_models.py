@@ -100,6 +100,13 @@ def export_run(
     return True
 
 
+def usage_lines(kept: Kept | None, workdir: Path) -> str | None:
+    """Lines of code that load the model of a run, for its report; None where none is kept."""
+    if kept is None:
+        return None
+    return f'import lejepa_jax\n\nmodel = lejepa_jax.load("{workdir}")\nfeatures = model(inputs)'
+
+
 def kept_arrays(kept: Kept, variables: Variables) -> dict[str, np.ndarray]:
     """Bring what is kept to the host; every process takes part, and gets all of it.
 

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import lejepa_jax
-from lejepa_jax.models.hub import parse_hub_name
+from lejepa_jax.models.storage.hub import parse_hub_name
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

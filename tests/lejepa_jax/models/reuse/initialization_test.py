@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from lejepa_jax.models import ImagePreprocessing, random_model
-from lejepa_jax.models.initialization import match_arrays, resize_patches
+from lejepa_jax.models.reuse.initialization import match_arrays, resize_patches
 from lejepa_jax.models.tensors import name_arrays
 from lejepa_jax.nn import ViT, patchify
 from tests.lejepa_jax.models.conftest import IMAGES, MAKERS
