@@ -209,6 +209,8 @@ def test_a_model_is_fine_tuned_and_the_report_compares(reference_run, few_digits
         f"npz:{few_digits}",
         "--workdir",
         str(tmp_path),
+        "--min-steps",
+        "2",
         "--epochs",
         "2",
         "--devices",

@@ -37,6 +37,7 @@ class FinetuneOptions:
         frozen: Train the head alone.
         layer_decay: Factor of the learning rate from each layer to the one before it; 1 for none.
         epochs: Times that every labeled image is seen.
+        min_steps: Steps at least: of a few labels an epoch is a step.
         global_batch_size: Images a step; all of them where there are fewer.
         learning_rate: Its peak.
         weight_decay: Of weights only.
@@ -62,6 +63,7 @@ class FinetuneOptions:
     frozen: bool = False
     layer_decay: float = 0.75
     epochs: int = 30
+    min_steps: int = 200
     global_batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
@@ -139,7 +141,7 @@ def finetune_recipe(
     batch = min(options.global_batch_size, num_examples)
     if options.devices:
         batch = max(batch // options.devices, 1) * options.devices
-    steps = max(1, options.epochs * num_examples // batch)
+    steps = max(1, options.min_steps, options.epochs * num_examples // batch)
     return Recipe(
         data=options.data,
         task=task,

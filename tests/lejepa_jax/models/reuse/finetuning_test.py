@@ -52,7 +52,21 @@ def started(model, data, tmp_path, trained, *flags):
 
 def test_the_model_is_compared_with_its_probe_and_with_random_weights(model, data, tmp_path):
     trained = Trained()
-    assert started(model, data, tmp_path, trained, "--labels-per-class", "4", "--epochs", "3") == 0
+    assert (
+        started(
+            model,
+            data,
+            tmp_path,
+            trained,
+            "--labels-per-class",
+            "4",
+            "--epochs",
+            "3",
+            "--min-steps",
+            "1",
+        )
+        == 0
+    )
     (first, scratch), (second, tuned) = trained.calls
     assert (first, second) == ("from-scratch", "finetune")
     assert (scratch.init_from, tuned.init_from) == (None, str(tmp_path / "model"))
@@ -64,7 +78,21 @@ def test_the_model_is_compared_with_its_probe_and_with_random_weights(model, dat
     # Dark and bright images are told apart by any features.
     assert found["linear probe"] > 0.9
     # The same command again: only the last training is asked to go on.
-    assert started(model, data, tmp_path, trained, "--labels-per-class", "4", "--epochs", "3") == 0
+    assert (
+        started(
+            model,
+            data,
+            tmp_path,
+            trained,
+            "--labels-per-class",
+            "4",
+            "--epochs",
+            "3",
+            "--min-steps",
+            "1",
+        )
+        == 0
+    )
     assert [name for name, _ in trained.calls[2:]] == ["finetune"]
 
 
