@@ -103,10 +103,12 @@ def test_a_best_that_cannot_be_chosen_gets_one_line(flags, message, tmp_path, ca
     assert not (tmp_path / "run").exists()
 
 
-CLOUDS = [pytest.param(name, marks=pytest.mark.slow) for name in ("clouds", "parts")]
+CLOUDS = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("clouds", "lejepa-clouds", "parts")
+]
 
 
-@pytest.mark.parametrize("name", ["classes", "lejepa-clouds", *CLOUDS])
+@pytest.mark.parametrize("name", ["classes", *CLOUDS])
 def test_every_family_says_what_is_watched(name):
     recipe: Recipe = tiny_run.recipes()[name][1]
     splits: Splits = train.load_data(recipe)

@@ -195,6 +195,7 @@ QUICK = ("rdmreg", "ksd")
 CLOSED = ("visreg", "visreg(shape='epps_pulley')", "rdmreg", "ksd", "covariance(form='norm')")
 
 
+@pytest.mark.slow
 def test_some_keep_what_the_loss_relies_on():
     table = {name: ALL[name] for name in QUICK}
     check_regularizer(table, devices=(8,), ways=("shard_map",), null_draws=0)
