@@ -41,7 +41,8 @@ def load(what: str | os.PathLike[str], *, encoder: Callable[..., Any] | None = N
         Traceback (most recent call last):
             ...
         ValueError: model must be the folder of a run or of a model, a file .safetensors,
-        hf://OWNER/NAME or the name of one of this package (cifar10-small, digits), got 'runs/nowhere'
+        hf://OWNER/NAME or the name of one of this package (cifar10-small, digits), got
+        'runs/nowhere'
     """
     text = os.fspath(what)
     if text.startswith("hf://"):
