@@ -48,7 +48,7 @@ def fetch_model(text: str) -> tuple[Path, Path]:
         MissingExtra: If `huggingface_hub` is not installed.
     """
     with needs_extra("hub"):
-        import huggingface_hub
+        import huggingface_hub  # pyright: ignore[reportMissingImports]
 
     name, revision = parse_hub_name(text)
     # Only these three: nothing else of a repository is wanted, and no code.
