@@ -19,6 +19,7 @@ from lejepa_jax.nn.encoder import (
     WeighsTokens,
     encoder_by_name,
 )
+from lejepa_jax.nn.fields import Field
 from lejepa_jax.nn.layers import (
     check_images,
     check_sizes,
@@ -48,6 +49,7 @@ __all__ = [
     "ConvNeXtBlock",
     "ConvNeXtSize",
     "Encoder",
+    "Field",
     "GlobalResponseNorm",
     "HasLayers",
     "HasPatches",

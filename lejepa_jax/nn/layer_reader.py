@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
+from lejepa_jax.nn.fields import Field, Values, values_of
+
 
 class LayerReader(nnx.Module):
     """Patches, last layers and attention of an encoder of images that is a stack of blocks.
@@ -21,19 +23,19 @@ class LayerReader(nnx.Module):
     norm: nnx.LayerNorm
     num_prefix: int
 
-    def _embed(self, images: Array) -> tuple[Array, Any]:
+    def _embed(self, images: Any) -> tuple[Array, Any]:
         raise NotImplementedError
 
     def _layers(self, x: Array, grid: Any, **options: Any) -> Iterator[Array]:
         raise NotImplementedError
 
-    def _pool(self, x: Array) -> Array:
+    def _pool(self, x: Array, grid: Any = None) -> Array:
         raise NotImplementedError
 
-    def _grid(self, name: str, height: int, width: int) -> tuple[int, int]:
+    def _grid(self, name: str, *sides: int) -> tuple[int, ...]:
         raise NotImplementedError
 
-    def patch_features(self, images: Float[Array, "b h w c"]) -> Float[Array, "b gh gw d"]:
+    def patch_features(self, images: Values | Field) -> Float[Array, "b *grid d"]:
         """Compute the final-normed patch tokens in their grid, for pictures of their components.
 
         Args:
@@ -46,10 +48,10 @@ class LayerReader(nnx.Module):
             ValueError: As in a call.
         """
         patches = self.tokens(images)
-        grid = self._grid("images", *images.shape[1:3])
-        return patches.reshape(images.shape[0], *grid, self.features)
+        grid = self._grid("images", *values_of(images).shape[1:-1])
+        return patches.reshape(patches.shape[0], *grid, self.features)
 
-    def tokens(self, images: Float[Array, "b h w c"]) -> Float[Array, "b n d"]:
+    def tokens(self, images: Values | Field) -> Float[Array, "b n d"]:
         """Compute the final-normed patch tokens, row by row of their grid.
 
         Args:
@@ -66,7 +68,7 @@ class LayerReader(nnx.Module):
 
     def features_and_tokens(
         self,
-        images: Float[Array, "b h w c"],
+        images: Values | Field,
         *,
         train: bool = False,
         keys: Key[Array, " b"] | None = None,
@@ -84,13 +86,11 @@ class LayerReader(nnx.Module):
         Raises:
             ValueError: As in a call.
         """
-        layers = self._layers(*self._embed(images), train=train, keys=keys)
-        last = deque(layers, maxlen=1)[0]
-        return self._pool(last), self.norm(last)[:, self.num_prefix :]
+        x, grid = self._embed(images)
+        last = deque(self._layers(x, grid, train=train, keys=keys), maxlen=1)[0]
+        return self._pool(last, grid), self.norm(last)[:, self.num_prefix :]
 
-    def intermediate(
-        self, images: Float[Array, "b h w c"], *, num_layers: int = 2
-    ) -> Float[Array, "b d"]:
+    def intermediate(self, images: Values | Field, *, num_layers: int = 2) -> Float[Array, "b d"]:
         """Concatenate what a call would return after each of the last blocks.
 
         The published linear probe reads the last two. The final norm is applied to each.
@@ -113,10 +113,11 @@ class LayerReader(nnx.Module):
             raise ValueError(
                 f"num_layers must be between 1 and depth={len(self.blocks)}, got {num_layers}"
             )
-        layers = deque(self._layers(*self._embed(images)), maxlen=num_layers)
-        return jnp.concatenate([self._pool(layer) for layer in layers], -1)
+        x, grid = self._embed(images)
+        layers = deque(self._layers(x, grid), maxlen=num_layers)
+        return jnp.concatenate([self._pool(layer, grid) for layer in layers], -1)
 
-    def attention_maps(self, images: Float[Array, "b h w c"]) -> Float[Array, "b heads n n"]:
+    def attention_maps(self, images: Values | Field) -> Float[Array, "b heads n n"]:
         """Compute the attention weights of the last block.
 
         Args:
@@ -134,5 +135,8 @@ class LayerReader(nnx.Module):
         before, _ = deque(self._layers(x, grid), maxlen=2)
         block = self.blocks[-1]
         return block.attention.weights(
-            block.attention_norm(before), rotate=grid.rotates[-1], log_measure=grid.log_measure
+            block.attention_norm(before),
+            rotate=grid.rotates[-1],
+            log_measure=grid.log_measure,
+            mask=grid.mask,
         )

@@ -12,6 +12,13 @@ from jaxtyping import Array, Float, Key
 
 from lejepa_jax.statistics.normal import normal_cdf
 
+# What fields of one to three axes are called in messages, and their axes.
+_FIELDS = {
+    1: ("series", "time"),
+    2: ("images", "height, width"),
+    3: ("volumes", "depth, height, width"),
+}
+
 
 def check_sizes(**sizes: int) -> None:
     """Require whole numbers above zero.
@@ -33,12 +40,13 @@ def check_sizes(**sizes: int) -> None:
             raise ValueError(f"{name} must be a positive whole number, got {value!r}")
 
 
-def check_images(images: Array, channels: int) -> None:
-    """Require a batch of normalized images, channels last.
+def check_images(images: Array, channels: int, num_axes: int = 2) -> None:
+    """Require a batch of normalized images, or of other fields, channels last.
 
     Args:
         images: What came.
         channels: How many channels are wanted.
+        num_axes: Axes of space: 2 for images, 1 for series, 3 for volumes.
 
     Raises:
         ValueError: For another number of axes, an integer type, or another number of channels.
@@ -49,17 +57,16 @@ def check_images(images: Array, channels: int) -> None:
             ...
         ValueError: images must have shape (batch, height, width, 3), got (8, 8, 3)
     """
-    if images.ndim != 4:
-        raise ValueError(
-            f"images must have shape (batch, height, width, {channels}), got {images.shape}"
-        )
+    what, axes = _FIELDS[num_axes]
+    if images.ndim != num_axes + 2:
+        raise ValueError(f"{what} must have shape (batch, {axes}, {channels}), got {images.shape}")
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(
-            "images must be normalized, of a floating dtype (see "
+            f"{what} must be normalized, of a floating dtype (see "
             f"lejepa_jax.augment.eval_view), got {images.dtype}"
         )
     if images.shape[-1] != channels:
-        raise ValueError(f"images must have {channels} channels, got {images.shape}")
+        raise ValueError(f"{what} must have {channels} channels, got {images.shape}")
 
 
 @jax.custom_jvp
@@ -112,15 +119,18 @@ def quick_gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return x * jax.nn.sigmoid(1.702 * x)
 
 
-def patchify(images: Float[Array, "b h w c"], size: int) -> Float[Array, "b gh gw p"]:
+def patchify(
+    images: Float[Array, "b *space c"], size: int | tuple[int, ...]
+) -> Float[Array, "b *grid p"]:
     """Cut images into square patches, one row of `size * size * c` numbers each.
 
     A linear map of these rows is the convolution whose stride equals its kernel, as one matrix
-    product. Rows and columns that do not fill a patch are dropped, as that convolution does.
+    product. Rows and columns that do not fill a patch are dropped, as that convolution does. Series
+    and volumes are cut likewise, along their one or three axes.
 
     Args:
-        images: Images or feature maps.
-        size: Side of a patch in pixels.
+        images: Images or feature maps; or fields of another number of axes.
+        size: Side of a patch in pixels, or one for each axis.
 
     Returns:
         The patches in their grid; inside a row the order is (row, column, channel).
@@ -129,12 +139,27 @@ def patchify(images: Float[Array, "b h w c"], size: int) -> Float[Array, "b gh g
         >>> patchify(jnp.arange(8.0).reshape(1, 2, 4, 1), 2)[0, 0]
         Array([[0., 1., 4., 5.],
                [2., 3., 6., 7.]], dtype=float32)
+        >>> patchify(jnp.ones((1, 6, 2)), 3).shape
+        (1, 2, 6)
     """
-    height, width = (side // size * size for side in images.shape[1:3])
+    rank = images.ndim - 2
+    sizes = (size,) * rank if isinstance(size, int) else size
+    whole = tuple(side // p * p for side, p in zip(images.shape[1:-1], sizes, strict=True))
+    patches = images[(slice(None), *(slice(side) for side in whole))]
     # One axis at a time: more are not split in a batch that an explicit mesh axis shards.
-    rows = rearrange(images[:, :height, :width], "b (gh p) w c -> b gh p w c", p=size)
-    patches = rearrange(rows, "b gh p (gw q) c -> b gh gw p q c", q=size)
-    return rearrange(patches, "b gh gw p q c -> b gh gw (p q c)")
+    for axis, p in enumerate(sizes):
+        grid = " ".join(f"g{i}" for i in range(axis))
+        inner = " ".join(f"p{i}" for i in range(axis))
+        rest = " ".join(f"s{i}" for i in range(axis + 1, rank))
+        patches = rearrange(
+            patches,
+            f"b {grid} {inner} (g{axis} p{axis}) {rest} c "
+            f"-> b {grid} g{axis} {inner} p{axis} {rest} c",
+            **{f"p{axis}": p},
+        )
+    grid = " ".join(f"g{i}" for i in range(rank))
+    inner = " ".join(f"p{i}" for i in range(rank))
+    return rearrange(patches, f"b {grid} {inner} c -> b {grid} ({inner} c)")
 
 
 def repeat_rows(row: Float[Array, "n d"], examples: Float[Array, "b ..."]) -> Float[Array, "b n d"]:

@@ -1,6 +1,7 @@
 """Where the patches of a grid are: tables that are added, encodings that turn queries and keys."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -46,24 +47,52 @@ def sincos_table(
         X. Chen, S. Xie, K. He, "An Empirical Study of Training Self-Supervised Vision
         Transformers", arXiv 2104.02057, 2021, section 5.
     """
-    if features % 4:
-        raise ValueError(f"width must be divisible by 4 for sin-cos positions, got {features}")
-    bands = features // 4
+    return sincos_grid((height, width), features, reference=reference)
+
+
+def sincos_grid(
+    grid: tuple[int, ...], features: int, *, reference: tuple[int, ...] | None = None
+) -> Float[Array, "*grid {features}"]:
+    r"""Tabulate fixed sine-cosine positions of a grid of any number of axes.
+
+    As `sincos_table`, every axis being encoded by its part of the features.
+
+    Args:
+        grid: Patches along each axis.
+        features: Width of the tokens.
+        reference: Patches of the grid trained on; by default this grid.
+
+    Returns:
+        The table, in float32.
+
+    Raises:
+        ValueError: If `features` is not divisible by twice the number of axes.
+
+    Examples:
+        >>> sincos_grid((3,), 4).shape
+        (3, 4)
+    """
+    rank = len(grid)
+    if features % (2 * rank):
+        raise ValueError(
+            f"width must be divisible by {2 * rank} for sin-cos positions, got {features}"
+        )
+    bands = features // (2 * rank)
     omega = 10000.0 ** -(jnp.arange(bands, dtype=jnp.float32) / bands)
-    halves = []
-    for count, whole in zip((height, width), reference or (height, width), strict=True):
+    shape = (*grid, features // rank)
+    parts = []
+    for axis, (count, whole) in enumerate(zip(grid, reference or grid, strict=True)):
         places = (jnp.arange(count, dtype=jnp.float32) + 0.5) * (whole / count) - 0.5
         angles = places[:, None] * omega[None]
-        halves.append(jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1))
-    shape = (height, width, features // 2)
-    rows = jnp.broadcast_to(halves[0][:, None], shape)
-    columns = jnp.broadcast_to(halves[1][None], shape)
-    return jnp.concatenate([rows, columns], -1)
+        part = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
+        along = tuple(count if i == axis else 1 for i in range(rank))
+        parts.append(jnp.broadcast_to(part.reshape(*along, -1), shape))
+    return jnp.concatenate(parts, -1)
 
 
 def resize_table(
-    table: Float[Array, "h w d"], grid: tuple[int, int], *, antialias: bool = False
-) -> Float[Array, "{grid[0]} {grid[1]} d"]:
+    table: Float[Array, "*before d"], grid: tuple[int, ...], *, antialias: bool = False
+) -> Float[Array, "*after d"]:
     """Resize a learned table to another grid, bicubically with half-pixel centers.
 
     Without antialiasing by default, so that a smaller crop samples the table instead of averaging
@@ -71,7 +100,7 @@ def resize_table(
 
     Args:
         table: Learned positions.
-        grid: Rows and columns wanted.
+        grid: Rows and columns wanted; of other fields, patches along each axis.
         antialias: Whether a smaller grid averages the rows between its own, as timm does.
 
     Returns:
@@ -81,13 +110,13 @@ def resize_table(
         >>> resize_table(jnp.ones((2, 2, 3)), (4, 3)).shape
         (4, 3, 3)
     """
-    if grid == table.shape[:2]:
+    if grid == table.shape[:-1]:
         return table
     return jax.image.resize(table, (*grid, table.shape[-1]), "cubic", antialias=antialias)
 
 
 def position_by_name(
-    spec: str, head_dim: int, num_heads: int, grid: tuple[int, int]
+    spec: str, head_dim: int, num_heads: int, grid: tuple[int, ...]
 ) -> str | rope_jax.Encoding:
     """Read what `position` says of a vision transformer.
 
@@ -113,14 +142,20 @@ def position_by_name(
             if options:
                 raise ValueError(f"{name!r} takes no options, got {spec!r}")
             return name
-        return rope_jax.encoding_by_name(spec, head_dim, num_heads, grid=grid, remainder="pass")
+        return rope_jax.encoding_by_name(
+            spec, head_dim, num_heads, num_axes=len(grid), grid=grid, remainder="pass"
+        )
     except ValueError as error:
         own = ", ".join(_OWN)
         raise ValueError(f"position must be {own}, or name an encoding; {error}") from None
 
 
 def grid_positions(
-    spec: str, grid: tuple[int, int], train_grid: tuple[int, int]
+    spec: str,
+    grid: tuple[int, ...],
+    train_grid: tuple[int, ...],
+    *,
+    spacing: tuple[float, ...] | None = None,
 ) -> Float[Array, "n m"]:
     """Compute positions of patches as `coordinates` of a vision transformer says.
 
@@ -129,6 +164,9 @@ def grid_positions(
             "centers(order='ij')".
         grid: Rows and columns of the patches.
         train_grid: Those of the images trained on, unless the options have `train_shape`.
+        spacing: Distance of two patches along each axis, in any unit, where they differ (volumes of
+            thick slices): the longest side of the grid trained on fills [-pi, pi], the others their
+            part of it.
 
     Returns:
         The positions, row by row.
@@ -147,6 +185,10 @@ def grid_positions(
         if unknown:
             raise ValueError(f"unknown options {', '.join(sorted(unknown))}")
         options = {"train_shape": train_grid, "convention": name, **options}
+        if spacing is not None:
+            sides = [count * step for count, step in zip(train_grid, spacing, strict=True)]
+            extent = tuple(math.pi * side / max(sides) for side in sides)
+            options = {"extent": extent, **options}
         return rope_jax.patch_grid(grid, **options).positions
     except ValueError as error:
         raise ValueError(

@@ -108,7 +108,7 @@ class Attention(nnx.Module):
         x: Float[Array, "b n w"],
         *,
         rotate: Rotate | None = None,
-        log_measure: Float[Array, " n"] | None = None,
+        log_measure: Float[Array, "*w n"] | None = None,
         bias: Float[Array, "*c n n"] | None = None,
         mask: Bool[Array, "*m n n"] | None = None,
     ) -> Float[Array, "b n w"]:
@@ -117,7 +117,7 @@ class Attention(nnx.Module):
         Args:
             x: Tokens.
             rotate: Acts on queries and keys.
-            log_measure: Log weights of the tokens as keys.
+            log_measure: Log weights of the tokens as keys, of all examples (n) or each (b, n).
             bias: Added to the scores: (n, n), (h, n, n) or (b, h, n, n).
             mask: Which tokens (last axis) a token sees; shapes as for `bias`. Each must see one.
 
@@ -141,7 +141,7 @@ class Attention(nnx.Module):
         x: Float[Array, "b n w"],
         *,
         rotate: Rotate | None = None,
-        log_measure: Float[Array, " n"] | None = None,
+        log_measure: Float[Array, "*w n"] | None = None,
         bias: Float[Array, "*c n n"] | None = None,
         mask: Bool[Array, "*m n n"] | None = None,
     ) -> Float[Array, "b h n n"]:
@@ -150,7 +150,7 @@ class Attention(nnx.Module):
         scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32)
         scores = scores / math.sqrt(query.shape[-1])
         if log_measure is not None:
-            scores = scores + log_measure[None, None, None]
+            scores = scores + log_measure.reshape(-1, 1, 1, log_measure.shape[-1])
         if bias is not None:
             scores = scores + bias.astype(jnp.float32).reshape(_in_front(bias))
         mask = self._visible(mask, x.shape[1])
@@ -279,7 +279,7 @@ class Block(nnx.Module):
         x: Float[Array, "b n w"],
         *,
         rotate: Rotate | None = None,
-        log_measure: Float[Array, " n"] | None = None,
+        log_measure: Float[Array, "*w n"] | None = None,
         scales: Float[Array, "b 2"] | None = None,
         bias: Float[Array, "*c n n"] | None = None,
         mask: Bool[Array, "*m n n"] | None = None,
@@ -366,14 +366,16 @@ class AttentionPooling(nnx.Module):
         self.expand = nnx.Linear(width, mlp_width, dtype=dtype, rngs=rngs)
         self.contract = nnx.Linear(mlp_width, width, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "b n w"]) -> Float[Array, "b w"]:
-        """Pool tokens, in float32."""
+    def __call__(
+        self, x: Float[Array, "b n w"], *, log_measure: Float[Array, "b n"] | None = None
+    ) -> Float[Array, "b w"]:
+        """Pool tokens, in float32, as keys of these log weights."""
         latent = repeat_rows(self.latent[...], x)
         query, key, value = (
             rearrange(part, "b n (h d) -> b n h d", h=self.num_heads).astype(self.dtype)
             for part in (self.query(latent), *jnp.split(self.key_value(x), 2, axis=-1))
         )
-        mixed = rope_jax.attention(query, key, value)
+        mixed = rope_jax.attention(query, key, value, log_measure=log_measure)
         y = self.out(rearrange(mixed, "b n h d -> b n (h d)"))[:, 0].astype(jnp.float32)
         hidden = activate(self.expand(self.norm(y)), self.activation)
         return y + self.contract(hidden).astype(jnp.float32)

@@ -1,4 +1,4 @@
-"""Vision transformers: any image size, learned, sin-cos or pluggable positions, attention maps."""
+"""Vision transformers of images, series and volumes: any size, positions, attention maps."""
 
 import math
 from collections import deque
@@ -14,6 +14,15 @@ from jaxtyping import Array, Float, Key
 
 import rope_jax
 from lejepa_jax.checks import check_choice
+from lejepa_jax.nn.fields import (
+    Field,
+    Values,
+    causal_mask,
+    log_patch_measure,
+    per_axis,
+    values_of,
+    weighted_mean,
+)
 from lejepa_jax.nn.layer_reader import LayerReader
 from lejepa_jax.nn.layers import (
     check_images,
@@ -29,7 +38,7 @@ from lejepa_jax.nn.positions import (
     grid_positions,
     position_by_name,
     resize_table,
-    sincos_table,
+    sincos_grid,
 )
 from lejepa_jax.nn.transformer import AttentionPooling, Block, Rotate
 from lejepa_jax.statistics.reductions import AxisName
@@ -40,10 +49,15 @@ class _Grid(NamedTuple):
 
     rotates: tuple[Rotate | None, ...]
     log_measure: Array | None
+    share: Array | None = None  # of each patch in its example, where they differ
+    mask: Array | None = None
 
 
 class ViT(LayerReader):
-    r"""Vision transformer over images of any size that patches tile.
+    r"""Vision transformer over images of any size that patches tile, or over series and volumes.
+
+    A `Field` comes with a measure: patches are weighted by it as keys and in the mean, and what is
+    missing is not seen.
 
     Tokens are ordered [class, registers, patches row by row]. Matrix products run in `dtype`; the
     stream of tokens, norms and softmax stay float32, as under automatic mixed precision. Linear
@@ -71,8 +85,11 @@ class ViT(LayerReader):
         depth: Number of blocks.
         num_heads: Heads of each block; must divide `width`.
         mlp_width: Width of the hidden layer of the MLPs, 4 * `width` by default.
-        patch_size: Side of a patch in pixels.
-        image_size: Side of the images, or height and width, for whose grid positions are laid out.
+        patch_size: Side of a patch in pixels, or one for each axis.
+        image_size: Side of the images, or one for each axis, for whose grid positions are laid out.
+        num_axes: 2 for images, 1 for series, 3 for volumes; their sizes are said as those of
+            images.
+        spacing: Distance of two samples along each axis where they differ, see `grid_positions`.
         in_channels: Channels of the images.
         pooling: "cls" adds a class token and returns it; "mean" returns the mean of the patches,
             "attention" what `AttentionPooling` reads from them.
@@ -89,6 +106,8 @@ class ViT(LayerReader):
             [-pi, pi] on the grid of `image_size` and keep its spacing on any other. Or a
             convention of that function with its options: "integer"; "centers(train_shape=None)"
             fills [-pi, pi] on any grid.
+        causal: Whether a patch sees only those of its time and before, the first axis being time.
+            No class token: it would see nothing.
         log_measure: Whether keys are weighted by the part of the image they stand for, see
             `rope_jax.log_measure`: on other grids than that of `image_size`, class and register
             tokens keep the share of the attention they had. Changes nothing on that grid, or where
@@ -138,8 +157,10 @@ class ViT(LayerReader):
         depth: int,
         num_heads: int,
         mlp_width: int | None = None,
-        patch_size: int = 16,
-        image_size: int | tuple[int, int] = 224,
+        patch_size: int | tuple[int, ...] = 16,
+        image_size: int | tuple[int, ...] = 224,
+        num_axes: int = 2,
+        spacing: tuple[float, ...] | None = None,
         in_channels: int = 3,
         pooling: str = "cls",
         norm_after_mean: bool = False,
@@ -148,7 +169,8 @@ class ViT(LayerReader):
         position_table: bool = False,
         antialias: bool = False,
         share_positions: bool = False,
-        coordinates: Callable[[int, int], Array] | str | None = None,
+        coordinates: Callable[..., Array] | str | None = None,
+        causal: bool = False,
         log_measure: bool = False,
         drop_path: float = 0.0,
         layer_scale: float | None = None,
@@ -165,7 +187,10 @@ class ViT(LayerReader):
         rngs: nnx.Rngs,
     ):
         check_sizes(width=width, depth=depth, num_heads=num_heads, in_channels=in_channels)
-        check_sizes(patch_size=patch_size)
+        if num_axes not in (1, 2, 3):
+            raise ValueError(f"num_axes must be 1, 2 or 3, got {num_axes}")
+        patches = per_axis("patch_size", patch_size, num_axes)
+        sides = per_axis("image_size", image_size, num_axes)
         if width % num_heads:
             raise ValueError(f"width must be divisible by num_heads={num_heads}, got {width}")
         if not num_registers >= 0:
@@ -173,10 +198,16 @@ class ViT(LayerReader):
         check_choice("pooling", pooling, ("cls", "mean", "attention"))
         if norm_after_mean and pooling != "mean":
             raise ValueError(f'norm_after_mean wants pooling="mean", got {pooling!r}')
-        height, breadth = (image_size, image_size) if isinstance(image_size, int) else image_size
-        check_sizes(image_size=min(height, breadth))
+        if causal and pooling == "cls":
+            raise ValueError('pooling must be "mean" or "attention" with causal, got "cls"')
+        if spacing is not None and (len(spacing) != num_axes or min(spacing) <= 0):
+            raise ValueError(f"spacing must have {num_axes} positive numbers, got {spacing}")
         self.patch_size = patch_size
-        self.grid = self._grid("image_size", height, breadth)
+        self.patch_sides = patches
+        self.num_axes = num_axes
+        self.causal = causal
+        self.spacing = spacing and tuple(x * p for x, p in zip(spacing, patches, strict=True))
+        self.grid = self._grid("image_size", *sides)
         # What was asked for, for weights of other libraries: an encoding does not say its name.
         self.position_text = position if isinstance(position, str) else None
         if isinstance(position, str):
@@ -202,7 +233,7 @@ class ViT(LayerReader):
             return nnx.Param(token_init(rngs.params(), (count, width), jnp.float32))
 
         self.patch_embedding = nnx.Linear(
-            patch_size * patch_size * in_channels,
+            math.prod(patches) * in_channels,
             width,
             use_bias=not norm_before,
             dtype=dtype,
@@ -254,21 +285,22 @@ class ViT(LayerReader):
             else None
         )
 
-    def _grid(self, name: str, height: int, width: int) -> tuple[int, int]:
-        if height % self.patch_size or width % self.patch_size or not (height and width):
+    def _grid(self, name: str, *sides: int) -> tuple[int, ...]:
+        if any(not n or n % p for n, p in zip(sides, self.patch_sides, strict=True)):
             raise ValueError(
                 f"{name} must be a multiple of patch_size={self.patch_size} a side, "
-                f"got {height} x {width}"
+                f"got {' x '.join(map(str, sides))}"
             )
-        return height // self.patch_size, width // self.patch_size
+        return tuple(n // p for n, p in zip(sides, self.patch_sides, strict=True))
 
     def _embed(
-        self, images: Float[Array, "b h w c"], weigh_tokens: bool | None = None
+        self, images: Values | Field, weigh_tokens: bool | None = None
     ) -> tuple[Float[Array, "b n width"], _Grid]:
         """Make the tokens, and what turns and weighs the queries and keys of this grid."""
-        check_images(images, self.in_channels)
-        grid = self._grid("images", *images.shape[1:3])
-        x = self.patch_embedding(patchify(images, self.patch_size)).astype(jnp.float32)
+        values = values_of(images)
+        check_images(values, self.in_channels, self.num_axes)
+        grid = self._grid("images", *values.shape[1:-1])
+        x = self.patch_embedding(patchify(values, self.patch_size)).astype(jnp.float32)
         cls = None if self.cls_token is None else self.cls_token[...]
         rotates: tuple[Rotate | None, ...] = (None,) * len(self.blocks)
         if self.position_table is not None:
@@ -278,8 +310,8 @@ class ViT(LayerReader):
             table = table.reshape(*self.grid, self.features)
             x = x + resize_table(table, grid, antialias=self.antialias)[None]
         if self.position == "sincos":
-            x = x + sincos_table(*grid, self.features, reference=self.grid)[None]
-        x = rearrange(x, "b gh gw w -> b (gh gw) w")
+            x = x + sincos_grid(grid, self.features, reference=self.grid)[None]
+        x = rearrange(x, "b ... w -> b (...) w")
         if not isinstance(self.position, str):
             added, rotates = self._encode(self.position, grid)
             if added is not None:
@@ -289,7 +321,7 @@ class ViT(LayerReader):
             for tokens in (cls, None if self.registers is None else self.registers[...])
             if tokens is not None
         ]
-        logs = None
+        logs = share = None
         # Where all weights are equal they cancel, and nothing needs to be added to the scores.
         weighs = self.log_measure if weigh_tokens is None else weigh_tokens
         if weighs and self.num_prefix and grid != self.grid:
@@ -298,11 +330,18 @@ class ViT(LayerReader):
                 num_prefix=self.num_prefix,
                 num_train=math.prod(self.grid),
             )
+        if isinstance(images, Field):
+            train = math.prod(self.grid)
+            share, logs = log_patch_measure(
+                images.measure, self.patch_size, num_prefix=self.num_prefix, num_train=train
+            )
+        mask = jnp.asarray(causal_mask(grid, self.num_prefix)) if self.causal else None
         x = jnp.concatenate([*prefix, x], 1)
-        return self.input_norm(x) if self.norm_before else x, _Grid(rotates, logs)
+        x = self.input_norm(x) if self.norm_before else x
+        return x, _Grid(rotates, logs, share, mask)
 
     def _encode(
-        self, encoding: rope_jax.Encoding, grid: tuple[int, int]
+        self, encoding: rope_jax.Encoding, grid: tuple[int, ...]
     ) -> tuple[Array | None, tuple[Rotate, ...]]:
         params = jax.tree.map(
             lambda leaf: leaf[...],
@@ -312,7 +351,9 @@ class ViT(LayerReader):
         if callable(self.coordinates):
             positions = self.coordinates(*grid)
         else:
-            positions = grid_positions(self.coordinates or "centers", grid, self.grid)
+            positions = grid_positions(
+                self.coordinates or "centers", grid, self.grid, spacing=self.spacing
+            )
         added, rotates = encode_positions(
             encoding, params, positions, sets=self.position_sets, num_prefix=self.num_prefix
         )
@@ -335,6 +376,7 @@ class ViT(LayerReader):
         for index, block in enumerate(self.blocks):
             pair = None if scales is None else scales[:, 2 * index : 2 * index + 2]
             place = {"rotate": grid.rotates[index], "log_measure": grid.log_measure}
+            place["mask"] = grid.mask
             if self.remat:
                 graphdef, state = nnx.split(block)
 
@@ -348,17 +390,24 @@ class ViT(LayerReader):
                 x = block(x, **place, scales=pair)
             yield x
 
-    def _pool(self, x: Float[Array, "b n width"]) -> Float[Array, "b width"]:
+    def _pool(
+        self, x: Float[Array, "b n width"], grid: _Grid | None = None
+    ) -> Float[Array, "b width"]:
+        share = None if grid is None else grid.share
         if self.norm_after_mean:
-            return self.norm(x[:, self.num_prefix :].mean(1))
+            return self.norm(weighted_mean(x[:, self.num_prefix :], share))
         x = self.norm(x)
         if self.attention_pooling is not None:
-            return self.attention_pooling(x[:, self.num_prefix :])
-        return x[:, self.num_prefix :].mean(1) if self.cls_token is None else x[:, 0]
+            logs = None if share is None or grid is None else grid.log_measure
+            logs = None if logs is None else logs[:, self.num_prefix :]
+            return self.attention_pooling(x[:, self.num_prefix :], log_measure=logs)
+        return (
+            x[:, 0] if self.cls_token is not None else weighted_mean(x[:, self.num_prefix :], share)
+        )
 
     def __call__(
         self,
-        images: Float[Array, "b h w c"],
+        images: Values | Field,
         *,
         train: bool = False,
         keys: Key[Array, " b"] | None = None,
@@ -367,7 +416,8 @@ class ViT(LayerReader):
         """Encode images.
 
         Args:
-            images: Normalized images whose sides are multiples of `patch_size`.
+            images: Normalized images whose sides are multiples of `patch_size`, series or volumes,
+                or a `Field` of them.
             train: Whether stochastic depth acts.
             keys: One key an image, made from its index in the global batch. Needed to train with
                 `drop_path` above 0.
@@ -381,5 +431,6 @@ class ViT(LayerReader):
             ValueError: If the images are integers, have no batch axis or another number of channels
                 than `in_channels`, patches do not tile them, or `keys` is missing.
         """
-        layers = self._layers(*self._embed(images, weigh_tokens), train=train, keys=keys)
-        return self._pool(deque(layers, maxlen=1)[0])
+        x, grid = self._embed(images, weigh_tokens)
+        layers = self._layers(x, grid, train=train, keys=keys)
+        return self._pool(deque(layers, maxlen=1)[0], grid)
