@@ -24,6 +24,7 @@ LAYERS = (
     "report",
     "training",
     "tasks",
+    "worldmodels",
     "models",
     "commands",
     "testing",
