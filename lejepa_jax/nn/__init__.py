@@ -30,6 +30,7 @@ from lejepa_jax.nn.layers import (
     quick_gelu,
 )
 from lejepa_jax.nn.normalization import BatchNorm, batch_norm, layer_norm, masked_moments, normalize
+from lejepa_jax.nn.plain_network import CONVNET_SIZES, ConvNet, convnet
 from lejepa_jax.nn.positions import sincos_table
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.nn.residual_network import ResidualBlock, ResNet, resnet
@@ -38,6 +39,7 @@ from lejepa_jax.nn.vision_transformer import ViT
 from lejepa_jax.nn.vit_sizes import VIT_SIZES, ViTSize, vit
 
 __all__ = [
+    "CONVNET_SIZES",
     "CONVNEXT_SIZES",
     "ENCODERS",
     "VIT_SIZES",
@@ -48,6 +50,7 @@ __all__ = [
     "ConvNeXt",
     "ConvNeXtBlock",
     "ConvNeXtSize",
+    "ConvNet",
     "Encoder",
     "Field",
     "GlobalResponseNorm",
@@ -65,6 +68,7 @@ __all__ = [
     "batch_norm",
     "check_images",
     "check_sizes",
+    "convnet",
     "convnext",
     "count_layers",
     "drop_path_ramp",

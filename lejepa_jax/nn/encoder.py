@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Array, Float, Key
 
 from lejepa_jax.nn.convnext_v2 import CONVNEXT_SIZES, ConvNeXt, convnext
+from lejepa_jax.nn.plain_network import ConvNet, convnet
 from lejepa_jax.nn.residual_network import ResNet, resnet
 from lejepa_jax.nn.vision_transformer import ViT
 from lejepa_jax.nn.vit_sizes import VIT_SIZES, vit
@@ -131,6 +132,7 @@ ENCODERS: Mapping[str, Family] = MappingProxyType(
     {
         "vit": Family(vit, ViT, ("S", *(size for size in VIT_SIZES if size != "S")), "-"),
         "resnet": Family(resnet, ResNet, (18, 34, 50, 101, 152), ""),
+        "convnet": Family(convnet, ConvNet, ("small", "tiny", "base"), "-"),
         "convnext": Family(convnext, ConvNeXt, tuple(CONVNEXT_SIZES), "-"),
     }
 )
@@ -163,9 +165,10 @@ def encoder_by_name(text: str, **defaults: Any) -> Callable[..., Encoder]:
         Traceback (most recent call last):
             ...
         ValueError: encoder must be one of vit-S, vit-Ti, vit-B, vit-L, vit-H, vit-g, vit-G,
-        resnet18, resnet34, resnet50, resnet101, resnet152, convnext-atto, convnext-femto,
-        convnext-pico, convnext-nano, convnext-tiny, convnext-small, convnext-base, convnext-large,
-        convnext-xlarge, convnext-huge, got 'resnet19'
+        resnet18, resnet34, resnet50, resnet101, resnet152, convnet-small, convnet-tiny,
+        convnet-base, convnext-atto, convnext-femto, convnext-pico, convnext-nano, convnext-tiny,
+        convnext-small, convnext-base, convnext-large, convnext-xlarge, convnext-huge,
+        got 'resnet19'
     """
     names = {
         f"{name}{family.between}{size}": (name, size)

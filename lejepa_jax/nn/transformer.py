@@ -29,6 +29,7 @@ class Attention(nnx.Module):
     Args:
         width: Width of the tokens.
         num_heads: Number of heads.
+        inner_width: Width of all heads together; that of the tokens by default.
         qk_norm: Whether queries and keys are LayerNorm-ed head by head, before any rotation.
         qk_norm_bias: Whether these norms add a learned offset.
         qkv_bias: Whether the map to queries, keys and values adds one.
@@ -59,6 +60,7 @@ class Attention(nnx.Module):
         width: int,
         num_heads: int,
         *,
+        inner_width: int | None = None,
         qk_norm: bool = False,
         qk_norm_bias: bool = False,
         qkv_bias: bool = True,
@@ -68,9 +70,11 @@ class Attention(nnx.Module):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        check_sizes(width=width, num_heads=num_heads)
-        if width % num_heads:
-            raise ValueError(f"width must be divisible by num_heads={num_heads}, got {width}")
+        inner = width if inner_width is None else inner_width
+        check_sizes(width=width, num_heads=num_heads, inner_width=inner)
+        if inner % num_heads:
+            name = "width" if inner_width is None else "inner_width"
+            raise ValueError(f"{name} must be divisible by num_heads={num_heads}, got {inner}")
         if implementation not in _IMPLEMENTATIONS:
             raise ValueError(
                 f"attention_implementation must be None, 'xla' or 'cudnn', got {implementation!r}"
@@ -79,11 +83,11 @@ class Attention(nnx.Module):
         self.causal = causal
         self.implementation = implementation
         self.dtype = dtype
-        self.qkv = nnx.Linear(width, 3 * width, use_bias=qkv_bias, dtype=dtype, rngs=rngs)
-        self.out = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
+        self.qkv = nnx.Linear(width, 3 * inner, use_bias=qkv_bias, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(inner, width, dtype=dtype, rngs=rngs)
         # By default without offsets: softmax does not see one that all keys share.
         head_norm = functools.partial(
-            layer_norm, width // num_heads, use_bias=qk_norm_bias, epsilon=epsilon, rngs=rngs
+            layer_norm, inner // num_heads, use_bias=qk_norm_bias, epsilon=epsilon, rngs=rngs
         )
         self.query_norm = head_norm() if qk_norm else None
         self.key_norm = head_norm() if qk_norm else None

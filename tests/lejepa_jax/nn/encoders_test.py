@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from lejepa_jax.nn.convnext_v2 import ConvNeXt
+from lejepa_jax.nn.plain_network import ConvNet
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.nn.residual_network import ResNet
 from lejepa_jax.nn.vision_transformer import ViT
@@ -48,6 +49,17 @@ def make_resnet(**options):
     return ResNet(stage_sizes=(1, 1), width=4, stem="small", rngs=nnx.Rngs(0), **options)
 
 
+def make_convnet(**options):
+    return ConvNet(
+        widths=(4, 8),
+        features=5,
+        norm_groups=2,
+        image_size=(8, 12),
+        rngs=nnx.Rngs(0),
+        **options,
+    )
+
+
 class KeyedProjector(Projector):
     """The projector, called as encoders are."""
 
@@ -63,6 +75,7 @@ MAKERS = {
     "vit": make_vit,
     "convnext": make_convnext,
     "resnet": make_resnet,
+    "convnet": make_convnet,
     "projector": make_projector,
 }
 ENCODERS = ("vit", "convnext", "resnet")
@@ -87,6 +100,7 @@ def test_it_keeps_what_every_encoder_promises(name):
     + [
         ("vit", "explicit"),
         ("convnext", "explicit"),
+        ("convnet", "explicit"),
         pytest.param("vit", "shard_map", marks=pytest.mark.slow),
         pytest.param("convnext", "pmap", marks=pytest.mark.slow),
     ],

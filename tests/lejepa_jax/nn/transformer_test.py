@@ -23,8 +23,16 @@ def plain(module, x, *, bias=0.0, mask=True, log_measure=0.0):
     scores = q @ k.swapaxes(2, 3) / np.sqrt(q.shape[-1]) + bias + log_measure
     weights = np.exp(scores) * mask
     weights /= weights.sum(-1, keepdims=True)
-    mixed = (weights @ v).swapaxes(1, 2).reshape(x.shape)
+    mixed = (weights @ v).swapaxes(1, 2).reshape(*x.shape[:2], -1)
     return mixed @ np.asarray(module.out.kernel[...]) + np.asarray(module.out.bias[...]), weights
+
+
+def test_heads_may_be_wider_together_than_the_tokens():
+    module = Attention(WIDTH, HEADS, inner_width=12, rngs=nnx.Rngs(0))
+    assert module.qkv.kernel.shape == (WIDTH, 36)
+    np.testing.assert_allclose(module(TOKENS), plain(module, TOKENS)[0], atol=1e-5)
+    with pytest.raises(ValueError, match="inner_width must be divisible by num_heads=2, got 7"):
+        Attention(WIDTH, HEADS, inner_width=7, rngs=nnx.Rngs(0))
 
 
 @pytest.mark.parametrize("causal", [False, True])
