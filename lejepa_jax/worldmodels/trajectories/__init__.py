@@ -1,0 +1,31 @@
+"""Recorded episodes as a source of examples: windows, readers by name, hold-out by episode."""
+
+from lejepa_jax.worldmodels.trajectories.episodes import (
+    ActionScale,
+    Frames,
+    Trajectories,
+    action_scale,
+    digest_of,
+)
+from lejepa_jax.worldmodels.trajectories.loading import (
+    READERS,
+    TrajectoryReader,
+    read_trajectories,
+    split_episodes,
+    split_windows,
+)
+from lejepa_jax.worldmodels.trajectories.windows import TrajectoryWindows
+
+__all__ = [
+    "READERS",
+    "ActionScale",
+    "Frames",
+    "Trajectories",
+    "TrajectoryReader",
+    "TrajectoryWindows",
+    "action_scale",
+    "digest_of",
+    "read_trajectories",
+    "split_episodes",
+    "split_windows",
+]
