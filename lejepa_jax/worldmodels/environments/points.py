@@ -99,8 +99,8 @@ def render_point(
         ]
     cover = jnp.asarray(walls)[..., None]
     picture = floor * (1 - cover) + jnp.asarray(WALL, jnp.float32)[None, None] * cover
-    x = (jnp.arange(width) + 0.5) * pixel - state.position[0]
-    y = (jnp.arange(height) + 0.5) * pixel - state.position[1]
+    x = (jnp.arange(width, dtype=jnp.float32) + 0.5) * pixel - state.position[0]
+    y = (jnp.arange(height, dtype=jnp.float32) + 0.5) * pixel - state.position[1]
     gap = radius - jnp.sqrt(jnp.square(x)[None] + jnp.square(y)[:, None])
     disk = jnp.clip(gap / pixel + 0.5, 0, 1)[..., None]
     picture = picture * (1 - disk) + jnp.asarray(AGENT, jnp.float32)[None, None] * disk
