@@ -185,7 +185,7 @@ def make_layout(
     corners = corners[free & ((corners > low[None]) & (corners < high[None])).all(1)]
     if not len(corners):
         corners = np.asarray([(low + high) / 2], np.float32)
-    sees = jax.vmap(jax.vmap(visible, (None, 0, None)), (0, None, None))
+    sees = jax.jit(jax.vmap(jax.vmap(visible, (None, 0, None)), (0, None, None)))
     clear = np.asarray(sees(jnp.asarray(corners), jnp.asarray(corners), jnp.asarray(grown)))
     lengths = np.linalg.norm(corners[:, None] - corners[None], axis=-1)
     between = np.where(clear & clear.T, lengths, np.inf)
