@@ -12,6 +12,9 @@ from jaxtyping import Array, Float, Key
 
 from lejepa_jax.statistics.normal import normal_cdf
 
+# Views of an example fold small numbers into the same key: dropout goes another way from it.
+_DROPOUT = 0x64726F70
+
 # What fields of one to three axes are called in messages, and their axes.
 _FIELDS = {
     1: ("series", "time"),
@@ -241,3 +244,39 @@ def drop_path_scales(
     survive = 1 - jnp.asarray(rates, jnp.float32)
     draws = jax.vmap(lambda key: jax.random.uniform(key, survive.shape, jnp.float32))(keys)
     return (draws < survive[None]).astype(jnp.float32) / survive[None]
+
+
+def dropout(
+    x: Float[Array, "b *rest"], keys: Key[Array, " b"] | None, number: int, rate: float
+) -> Float[Array, "b *rest"]:
+    """Set each number to zero with probability `rate`, and scale the others by 1 / (1 - rate).
+
+    Args:
+        x: Activations, one example a row.
+        keys: One key an example, made from its index in the global batch, so that how the batch is
+            sharded over devices changes nothing.
+        number: Distinguishes the dropouts of one network.
+        rate: Probability.
+
+    Returns:
+        The thinned activations.
+
+    Raises:
+        ValueError: If `keys` is None.
+
+    Examples:
+        >>> dropout(jnp.ones((1, 3)), jax.random.split(jax.random.key(0), 1), 0, 0.0)
+        Array([[1., 1., 1.]], dtype=float32)
+
+    References:
+        N. Srivastava et al., "Dropout", Journal of Machine Learning Research 15, 2014.
+    """
+    if keys is None:
+        raise ValueError("keys must hold one key an example to train with dropout, got None")
+
+    def one(x: jax.Array, key: jax.Array) -> jax.Array:
+        key = jax.random.fold_in(jax.random.fold_in(key, _DROPOUT), number)
+        kept = jax.random.bernoulli(key, jnp.float32(1 - rate), x.shape)
+        return jnp.where(kept, x / (1 - rate), 0)
+
+    return jax.vmap(one)(x, keys)

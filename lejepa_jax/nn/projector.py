@@ -8,7 +8,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from lejepa_jax.nn.layers import check_sizes
+from lejepa_jax.checks import check_choice
+from lejepa_jax.nn.layers import check_sizes, gelu
 from lejepa_jax.nn.normalization import batch_norm, normalize
 from lejepa_jax.statistics.reductions import AxisName
 
@@ -17,7 +18,7 @@ class Projector(nnx.Module):
     """Multi-layer perceptron of 0 to 3 layers with BatchNorm and ReLU between them.
 
     Each hidden layer is linear -> BatchNorm -> ReLU, the last one linear with a bias and no
-    normalization. Hidden layers carry no bias: BatchNorm would remove it.
+    normalization. By default hidden layers carry no bias: BatchNorm would remove it.
 
     Kernels start at variance 1 / fan-in, the last one too. It must not start at zero: where all
     embeddings coincide, the gradient of SIGReg vanishes by symmetry, so an embedding that starts at
@@ -28,13 +29,15 @@ class Projector(nnx.Module):
         out_features: Width of the embedding.
         hidden_features: Width of the hidden layers.
         num_layers: Number of linear layers; 0 is the identity.
+        hidden_bias: Whether hidden layers carry a bias, as in published networks.
+        activation: What follows BatchNorm, "relu" or "gelu".
         dtype: Type in which the layers compute; parameters and BatchNorm are float32.
         axis_name: Mapped axis over which the batch of BatchNorm is sharded.
         rngs: Source of the initial parameters.
 
     Raises:
-        ValueError: If a width is not positive, `num_layers` is not 0, 1, 2 or 3, or it is 0 and the
-            widths differ.
+        ValueError: If a width is not positive, `num_layers` is not 0, 1, 2 or 3, it is 0 and the
+            widths differ, or `activation` is unknown.
 
     Examples:
         >>> def project(features):
@@ -55,6 +58,8 @@ class Projector(nnx.Module):
         *,
         hidden_features: int = 2048,
         num_layers: int = 3,
+        hidden_bias: bool = False,
+        activation: str = "relu",
         dtype: DTypeLike = jnp.float32,
         axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
@@ -68,11 +73,13 @@ class Projector(nnx.Module):
                 f"out_features must equal in_features = {in_features} when num_layers is 0, "
                 f"got {out_features}"
             )
+        check_choice("activation", activation, ("relu", "gelu"))
+        self.activation = activation
         hidden = max(num_layers - 1, 0)
         widths = (in_features,) + (hidden_features,) * hidden
         self.features = out_features
         self.hidden = nnx.List(
-            nnx.Linear(*pair, use_bias=False, dtype=dtype, rngs=rngs)
+            nnx.Linear(*pair, use_bias=hidden_bias, dtype=dtype, rngs=rngs)
             for pair in itertools.pairwise(widths)
         )
         self.norms = nnx.List(
@@ -92,8 +99,9 @@ class Projector(nnx.Module):
         Returns:
             Embeddings in float32.
         """
+        activate = jax.nn.relu if self.activation == "relu" else gelu
         for linear, norm in zip(self.hidden, self.norms, strict=True):
-            x = jax.nn.relu(normalize(norm, linear(x), train=train))
+            x = activate(normalize(norm, linear(x), train=train))
         if self.last is not None:
             x = self.last(x)
         return x.astype(jnp.float32)

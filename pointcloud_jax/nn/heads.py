@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from lejepa_jax.nn.layers import dropout
 from lejepa_jax.nn.normalization import BatchNorm
 from lejepa_jax.statistics.reductions import AxisName
 from pointcloud_jax.nn.encoder import Description
-from pointcloud_jax.nn.layers import dropout, linear
+from pointcloud_jax.nn.layers import linear
 
 
 class Classifier(nnx.Module):

@@ -8,10 +8,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lejepa_jax.checks import check_choice
+from lejepa_jax.nn.layers import dropout
 from lejepa_jax.nn.normalization import BatchNorm
 from lejepa_jax.statistics.reductions import AxisName
 from pointcloud_jax.local.dot_products import edge_statistics, flatten_ordered, l2dp, radial_pool
-from pointcloud_jax.nn.layers import dropout, linear
+from pointcloud_jax.nn.layers import linear
 from pointcloud_jax.reductions import safe_norm
 
 #: How edges are gathered to their point.

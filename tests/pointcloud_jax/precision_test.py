@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 import pointcloud_jax as pc
+from lejepa_jax.nn.layers import dropout
 from pointcloud_jax import nn, spectra
-from pointcloud_jax.nn.layers import dropout
 
 RADII = np.linspace(0, 6, 5)
 SHAPE = (2, 12, 3)

@@ -9,9 +9,10 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
+from lejepa_jax.nn.layers import dropout
 from pointcloud_jax.geometry.sphere import sphere_rule
 from pointcloud_jax.nn.dipvnet.configs import DirectionOptions
-from pointcloud_jax.nn.layers import dropout, linear
+from pointcloud_jax.nn.layers import linear
 from pointcloud_jax.spectra.degrees import degree_spectrum
 from pointcloud_jax.spectra.directional import dasft
 from pointcloud_jax.spectra.normalization import normalize_radius
