@@ -11,6 +11,11 @@ from lejepa_jax.worldmodels.planning.agents import (
 from lejepa_jax.worldmodels.planning.costs import last_step_cost, path_cost
 from lejepa_jax.worldmodels.planning.cross_entropy import cem, colored_basis, icem
 from lejepa_jax.worldmodels.planning.gradient import gradient_plan
+from lejepa_jax.worldmodels.planning.host import (
+    evaluate_on_host,
+    run_agent_on_host,
+    run_on_host,
+)
 from lejepa_jax.worldmodels.planning.path_integral import mppi
 from lejepa_jax.worldmodels.planning.plans import Plan, Planner, shift_plan
 from lejepa_jax.worldmodels.planning.success import (
@@ -41,6 +46,7 @@ __all__ = [
     "colored_basis",
     "count_success",
     "draw_trials",
+    "evaluate_on_host",
     "evaluate_success",
     "first_solved",
     "gradient_plan",
@@ -52,6 +58,8 @@ __all__ = [
     "mppi",
     "path_cost",
     "receding_horizon",
+    "run_agent_on_host",
+    "run_on_host",
     "run_trials",
     "shift_plan",
     "wilson_interval",

@@ -51,7 +51,8 @@ def wilson_interval(
     rate, shrink = successes / trials, 1 + z**2 / trials
     center = (rate + z**2 / (2 * trials)) / shrink
     half = z * math.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2)) / shrink
-    return max(center - half, 0.0), min(center + half, 1.0)
+    # At its ends the interval is closed exactly, which rounding would spoil.
+    return (center - half if successes else 0.0), (center + half if successes < trials else 1.0)
 
 
 class SuccessRow(NamedTuple):
