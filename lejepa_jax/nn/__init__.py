@@ -11,6 +11,7 @@ from lejepa_jax.nn.convnext_v2 import (
 from lejepa_jax.nn.depths import count_layers, layer_decay_factors, layer_of
 from lejepa_jax.nn.encoder import (
     ENCODERS,
+    DropsTokens,
     Encoder,
     HasLayers,
     HasPatches,
@@ -35,6 +36,7 @@ from lejepa_jax.nn.plain_network import CONVNET_SIZES, ConvNet, convnet
 from lejepa_jax.nn.positions import sincos_table
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.nn.residual_network import ResidualBlock, ResNet, resnet
+from lejepa_jax.nn.token_dropping import draw_kept_tokens
 from lejepa_jax.nn.transformer import Attention, AttentionPooling, Block, Rotate
 from lejepa_jax.nn.vision_transformer import ViT
 from lejepa_jax.nn.vit_sizes import VIT_SIZES, ViTSize, vit
@@ -52,6 +54,7 @@ __all__ = [
     "ConvNeXtBlock",
     "ConvNeXtSize",
     "ConvNet",
+    "DropsTokens",
     "Encoder",
     "Field",
     "GlobalResponseNorm",
@@ -72,6 +75,7 @@ __all__ = [
     "convnet",
     "convnext",
     "count_layers",
+    "draw_kept_tokens",
     "drop_path_ramp",
     "drop_path_scales",
     "dropout",

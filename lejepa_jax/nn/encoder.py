@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from lejepa_jax.nn.convnext_v2 import CONVNEXT_SIZES, ConvNeXt, convnext
 from lejepa_jax.nn.plain_network import ConvNet, convnet
@@ -74,6 +74,29 @@ class TrainsTokens(Protocol):
         self, inputs: Any, /, *, train: bool = False, keys: Key[Array, " b"] | None = None
     ) -> tuple[Float[Array, "b d"], Float[Array, "b n d"]]:
         """Compute what a call returns, and features of the parts, as wide."""
+        ...
+
+
+@runtime_checkable
+class DropsTokens(Protocol):
+    """An encoder that can encode a part of the tokens of each example, for less work."""
+
+    features: int
+
+    def draw_kept(self, keys: Key[Array, " b"], inputs: Any, share: float, /) -> Int[Array, "b k"]:
+        """Draw which tokens are kept, from a key an example."""
+        ...
+
+    def __call__(
+        self,
+        inputs: Any,
+        /,
+        *,
+        train: bool = False,
+        keys: Key[Array, " b"] | None = None,
+        kept: Int[Array, "b k"] | None = None,
+    ) -> Float[Array, "b _"]:
+        """Encode the kept tokens of a batch."""
         ...
 
 

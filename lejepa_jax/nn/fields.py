@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 import rope_jax
 from lejepa_jax.nn.layers import check_sizes, patchify
@@ -45,6 +45,7 @@ def log_patch_measure(
     *,
     num_prefix: int,
     num_train: int,
+    kept: Int[Array, "b k"] | None = None,
 ) -> tuple[Float[Array, "b n"], Float[Array, "b t"]]:
     r"""Add the measure of the samples of each patch up, as weights of tokens.
 
@@ -53,6 +54,7 @@ def log_patch_measure(
         patch_size: Sides of a patch, see `patchify`.
         num_prefix: Class and register tokens.
         num_train: Patches of the grid trained on, see `rope_jax.log_measure`.
+        kept: Patches that are encoded; None for all.
 
     Returns:
         The share of each patch in its example, and log weights of all tokens as keys. A patch of
@@ -66,6 +68,8 @@ def log_patch_measure(
     """
     patches = patchify(measure[..., None].astype(jnp.float32), patch_size).sum(-1)
     patches = patches.reshape(len(measure), -1)
+    if kept is not None:
+        patches = jnp.take_along_axis(patches, kept, 1)
     total = patches.sum(-1, keepdims=True)
     share = patches / jnp.where(total > 0, total, 1.0)
     logs = rope_jax.log_measure(patches, num_prefix=num_prefix, num_train=num_train)

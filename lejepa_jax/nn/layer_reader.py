@@ -1,39 +1,104 @@
 """What can be read from the layers of a transformer beside its feature vector."""
 
+import math
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from lejepa_jax.nn.fields import Field, Values, values_of
+from lejepa_jax.nn.layers import drop_path_scales
+from lejepa_jax.nn.token_dropping import draw_kept_tokens
+from lejepa_jax.nn.transformer import Rotate
+
+
+class TokenGrid(NamedTuple):
+    """What the blocks need to know of the grid of patches."""
+
+    rotates: tuple[Rotate | None, ...]
+    log_measure: Array | None
+    share: Array | None = None  # of each patch in its example, where they differ
+    mask: Array | None = None
 
 
 class LayerReader(nnx.Module):
-    """Patches, last layers and attention of an encoder of images that is a stack of blocks.
+    """A stack of blocks on tokens, and what can be read from it.
 
-    The encoder gives `_embed` (the tokens, and what the blocks need to know of the grid), `_layers`
-    (the tokens before the first block and after each), `_pool` and `_grid`.
+    The encoder gives `_embed` (the tokens, and what the blocks need to know of the grid), `_pool`
+    and `_grid`.
     """
 
     blocks: Any
     features: int
     norm: nnx.LayerNorm
     num_prefix: int
+    rates: tuple[float, ...]
+    remat: bool
 
-    def _embed(self, images: Any) -> tuple[Array, Any]:
+    def _embed(
+        self, images: Any, weigh_tokens: bool | None = None, kept: Array | None = None
+    ) -> tuple[Array, TokenGrid]:
         raise NotImplementedError
 
-    def _layers(self, x: Array, grid: Any, **options: Any) -> Iterator[Array]:
-        raise NotImplementedError
-
-    def _pool(self, x: Array, grid: Any = None) -> Array:
+    def _pool(self, x: Array, grid: TokenGrid | None = None) -> Array:
         raise NotImplementedError
 
     def _grid(self, name: str, *sides: int) -> tuple[int, ...]:
         raise NotImplementedError
+
+    def _layers(
+        self,
+        x: Float[Array, "b n width"],
+        grid: TokenGrid,
+        *,
+        train: bool = False,
+        keys: Key[Array, " b"] | None = None,
+    ) -> Iterator[Float[Array, "b n width"]]:
+        """Yield the tokens before the first block and after each."""
+        scales = None
+        if train and self.rates[-1] > 0:
+            # Column 2 i is the attention of block i, column 2 i + 1 its MLP.
+            scales = drop_path_scales(keys, [rate for rate in self.rates for _ in range(2)])
+        yield x
+        for index, block in enumerate(self.blocks):
+            pair = None if scales is None else scales[:, 2 * index : 2 * index + 2]
+            place = {"rotate": grid.rotates[index], "log_measure": grid.log_measure}
+            place["mask"] = grid.mask
+            if self.remat:
+                graphdef, state = nnx.split(block)
+
+                def apply(
+                    state: Any, x: Array, pair: Array | None, graphdef=graphdef, place=place
+                ) -> Array:
+                    return nnx.merge(graphdef, state)(x, **place, scales=pair)
+
+                x = jax.checkpoint(apply)(state, x, pair)
+            else:
+                x = block(x, **place, scales=pair)
+            yield x
+
+    def draw_kept(
+        self, keys: Key[Array, " b"], images: Values | Field, share: float
+    ) -> Int[Array, "b k"]:
+        """Draw which patches of each image are kept, for the argument `kept` of a call.
+
+        Args:
+            keys: One key an image, made from its index in the global batch.
+            images: What will be encoded.
+            share: Part of the patches to keep, above 0 and at most 1.
+
+        Returns:
+            Numbers of the patches, see `draw_kept_tokens`.
+
+        Raises:
+            ValueError: If `share` is out of range, or patches do not tile the images.
+        """
+        count = math.prod(self._grid("images", *values_of(images).shape[1:-1]))
+        return draw_kept_tokens(keys, count, share)
 
     def patch_features(self, images: Values | Field) -> Float[Array, "b *grid d"]:
         """Compute the final-normed patch tokens in their grid, for pictures of their components.
@@ -72,6 +137,7 @@ class LayerReader(nnx.Module):
         *,
         train: bool = False,
         keys: Key[Array, " b"] | None = None,
+        kept: Int[Array, "b n"] | None = None,
     ) -> tuple[Float[Array, "b d"], Float[Array, "b n d"]]:
         """Compute what a call returns and the patch tokens, in one pass.
 
@@ -79,14 +145,16 @@ class LayerReader(nnx.Module):
             images: Normalized images whose sides are multiples of `patch_size`.
             train: As in a call.
             keys: As in a call.
+            kept: As in a call.
 
         Returns:
-            The feature vector, and the final-normed patch tokens as `tokens` gives them.
+            The feature vector, and the final-normed patch tokens as `tokens` gives them; of the
+            kept ones alone if not all are.
 
         Raises:
             ValueError: As in a call.
         """
-        x, grid = self._embed(images)
+        x, grid = self._embed(images, kept=kept)
         last = deque(self._layers(x, grid, train=train, keys=keys), maxlen=1)[0]
         return self._pool(last, grid), self.norm(last)[:, self.num_prefix :]
 

@@ -199,7 +199,7 @@ def grid_positions(
 def encode_positions(
     encoding: rope_jax.Encoding,
     params: Any,
-    positions: Float[Array, "n m"],
+    positions: Float[Array, "*b n m"],
     *,
     sets: int,
     num_prefix: int,
@@ -209,7 +209,7 @@ def encode_positions(
     Args:
         encoding: The encoding.
         params: What it learned, sets first.
-        positions: Where the patches are.
+        positions: Where the patches are; of each example, if not all have the same.
         sets: How many sets of parameters there are.
         num_prefix: Tokens in front of the patches, which are left alone.
 

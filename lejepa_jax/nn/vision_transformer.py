@@ -2,15 +2,14 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 import rope_jax
 from lejepa_jax.checks import check_choice
@@ -23,12 +22,11 @@ from lejepa_jax.nn.fields import (
     values_of,
     weighted_mean,
 )
-from lejepa_jax.nn.layer_reader import LayerReader
+from lejepa_jax.nn.layer_reader import LayerReader, TokenGrid
 from lejepa_jax.nn.layers import (
     check_images,
     check_sizes,
     drop_path_ramp,
-    drop_path_scales,
     patchify,
     repeat_rows,
 )
@@ -40,17 +38,14 @@ from lejepa_jax.nn.positions import (
     resize_table,
     sincos_grid,
 )
+from lejepa_jax.nn.token_dropping import take_tokens
 from lejepa_jax.nn.transformer import AttentionPooling, Block, Rotate
 from lejepa_jax.statistics.reductions import AxisName
 
 
-class _Grid(NamedTuple):
-    """What the blocks need to know of the grid of patches."""
-
-    rotates: tuple[Rotate | None, ...]
-    log_measure: Array | None
-    share: Array | None = None  # of each patch in its example, where they differ
-    mask: Array | None = None
+def _rows(table: Float[Array, "*grid w"], kept: Array | None) -> Array:
+    """What a table adds to the patches: to those in the grid, or to the kept ones in a row."""
+    return table[None] if kept is None else take_tokens(table.reshape(1, -1, table.shape[-1]), kept)
 
 
 class ViT(LayerReader):
@@ -294,13 +289,21 @@ class ViT(LayerReader):
         return tuple(n // p for n, p in zip(sides, self.patch_sides, strict=True))
 
     def _embed(
-        self, images: Values | Field, weigh_tokens: bool | None = None
-    ) -> tuple[Float[Array, "b n width"], _Grid]:
+        self,
+        images: Values | Field,
+        weigh_tokens: bool | None = None,
+        kept: Int[Array, "b k"] | None = None,
+    ) -> tuple[Float[Array, "b n width"], TokenGrid]:
         """Make the tokens, and what turns and weighs the queries and keys of this grid."""
         values = values_of(images)
         check_images(values, self.in_channels, self.num_axes)
         grid = self._grid("images", *values.shape[1:-1])
-        x = self.patch_embedding(patchify(values, self.patch_size)).astype(jnp.float32)
+        x = patchify(values, self.patch_size)
+        if kept is not None:
+            if self.causal:
+                raise ValueError("kept must be None with causal attention, got tokens to keep")
+            x = take_tokens(rearrange(x, "b ... p -> b (...) p"), kept)
+        x = self.patch_embedding(x).astype(jnp.float32)
         cls = None if self.cls_token is None else self.cls_token[...]
         rotates: tuple[Rotate | None, ...] = (None,) * len(self.blocks)
         if self.position_table is not None:
@@ -308,14 +311,14 @@ class ViT(LayerReader):
             if cls is not None:
                 cls, table = cls + table[:1], table[1:]
             table = table.reshape(*self.grid, self.features)
-            x = x + resize_table(table, grid, antialias=self.antialias)[None]
+            x = x + _rows(resize_table(table, grid, antialias=self.antialias), kept)
         if self.position == "sincos":
-            x = x + sincos_grid(grid, self.features, reference=self.grid)[None]
+            x = x + _rows(sincos_grid(grid, self.features, reference=self.grid), kept)
         x = rearrange(x, "b ... w -> b (...) w")
         if not isinstance(self.position, str):
-            added, rotates = self._encode(self.position, grid)
+            added, rotates = self._encode(self.position, grid, kept)
             if added is not None:
-                x = x + added.astype(jnp.float32)[None]
+                x = x + added.astype(jnp.float32).reshape(-1, *x.shape[1:])
         prefix = [
             repeat_rows(tokens, x)
             for tokens in (cls, None if self.registers is None else self.registers[...])
@@ -324,24 +327,28 @@ class ViT(LayerReader):
         logs = share = None
         # Where all weights are equal they cancel, and nothing needs to be added to the scores.
         weighs = self.log_measure if weigh_tokens is None else weigh_tokens
-        if weighs and self.num_prefix and grid != self.grid:
+        if weighs and self.num_prefix and (grid != self.grid or kept is not None):
             logs = rope_jax.log_measure(
-                jnp.ones(math.prod(grid), jnp.float32),
+                jnp.ones(x.shape[1], jnp.float32),
                 num_prefix=self.num_prefix,
                 num_train=math.prod(self.grid),
             )
         if isinstance(images, Field):
             train = math.prod(self.grid)
             share, logs = log_patch_measure(
-                images.measure, self.patch_size, num_prefix=self.num_prefix, num_train=train
+                images.measure,
+                self.patch_size,
+                num_prefix=self.num_prefix,
+                num_train=train,
+                kept=kept,
             )
         mask = jnp.asarray(causal_mask(grid, self.num_prefix)) if self.causal else None
         x = jnp.concatenate([*prefix, x], 1)
         x = self.input_norm(x) if self.norm_before else x
-        return x, _Grid(rotates, logs, share, mask)
+        return x, TokenGrid(rotates, logs, share, mask)
 
     def _encode(
-        self, encoding: rope_jax.Encoding, grid: tuple[int, ...]
+        self, encoding: rope_jax.Encoding, grid: tuple[int, ...], kept: Array | None
     ) -> tuple[Array | None, tuple[Rotate, ...]]:
         params = jax.tree.map(
             lambda leaf: leaf[...],
@@ -354,44 +361,14 @@ class ViT(LayerReader):
             positions = grid_positions(
                 self.coordinates or "centers", grid, self.grid, spacing=self.spacing
             )
+        positions = positions if kept is None else take_tokens(positions[None], kept)
         added, rotates = encode_positions(
             encoding, params, positions, sets=self.position_sets, num_prefix=self.num_prefix
         )
         return added, rotates * (len(self.blocks) // self.position_sets)
 
-    def _layers(
-        self,
-        x: Float[Array, "b n width"],
-        grid: _Grid,
-        *,
-        train: bool = False,
-        keys: Key[Array, " b"] | None = None,
-    ) -> Iterator[Float[Array, "b n width"]]:
-        """Yield the tokens before the first block and after each."""
-        scales = None
-        if train and self.rates[-1] > 0:
-            # Column 2 i is the attention of block i, column 2 i + 1 its MLP.
-            scales = drop_path_scales(keys, [rate for rate in self.rates for _ in range(2)])
-        yield x
-        for index, block in enumerate(self.blocks):
-            pair = None if scales is None else scales[:, 2 * index : 2 * index + 2]
-            place = {"rotate": grid.rotates[index], "log_measure": grid.log_measure}
-            place["mask"] = grid.mask
-            if self.remat:
-                graphdef, state = nnx.split(block)
-
-                def apply(
-                    state: Any, x: Array, pair: Array | None, graphdef=graphdef, place=place
-                ) -> Array:
-                    return nnx.merge(graphdef, state)(x, **place, scales=pair)
-
-                x = jax.checkpoint(apply)(state, x, pair)
-            else:
-                x = block(x, **place, scales=pair)
-            yield x
-
     def _pool(
-        self, x: Float[Array, "b n width"], grid: _Grid | None = None
+        self, x: Float[Array, "b n width"], grid: TokenGrid | None = None
     ) -> Float[Array, "b width"]:
         share = None if grid is None else grid.share
         if self.norm_after_mean:
@@ -412,6 +389,7 @@ class ViT(LayerReader):
         train: bool = False,
         keys: Key[Array, " b"] | None = None,
         weigh_tokens: bool | None = None,
+        kept: Int[Array, "b k"] | None = None,
     ) -> Float[Array, "b d"]:
         """Encode images.
 
@@ -423,14 +401,17 @@ class ViT(LayerReader):
                 `drop_path` above 0.
             weigh_tokens: Whether keys are weighted by the part of the image they stand for; by
                 default what `log_measure` says.
+            kept: Patches of each image that are encoded, see `draw_kept_tokens`; None for all. The
+                others cost nothing: their positions are left out too.
 
         Returns:
             The final-normed class token, or the mean of the final-normed patches, in float32.
 
         Raises:
             ValueError: If the images are integers, have no batch axis or another number of channels
-                than `in_channels`, patches do not tile them, or `keys` is missing.
+                than `in_channels`, patches do not tile them, `keys` is missing, or attention is
+                causal and not all patches are kept.
         """
-        x, grid = self._embed(images, weigh_tokens)
+        x, grid = self._embed(images, weigh_tokens, kept)
         layers = self._layers(x, grid, train=train, keys=keys)
         return self._pool(deque(layers, maxlen=1)[0], grid)

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.diagnostics.spectrum import feature_std, label_free_score
-from lejepa_jax.nn.encoder import HasLayers, TrainsTokens
+from lejepa_jax.nn.encoder import DropsTokens, HasLayers, TrainsTokens
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.objectives.lejepa import lejepa_loss
 from lejepa_jax.objectives.regularizers.names import embedding_transform, regularizer_null_mean
@@ -110,27 +110,16 @@ def joint_embedding_task(
         model = net.merge(params, state)
         view_key, _ = jax.random.split(key)
         keys = example_keys(view_key, batch["index"])
-        features, tokens, first = [], [], 0
-        for group in modality.views(keys, batch):
-            count, size = jax.tree.leaves(group)[0].shape[:2]
-            # Examples in front of views: a batch sharded over devices then stays where it is.
-            inputs = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), group)
-            # Apart from the keys of the views themselves, which count up from 0.
-            numbers = jnp.arange(first, first + count) + 2**20
-            depth_keys = jax.vmap(
-                lambda k, n=numbers: jax.vmap(jax.random.fold_in, (None, 0))(k, n)
-            )
-            options = {"train": True, "keys": depth_keys(keys).reshape(-1)}
-            if config.token_weight:
-                encoded, parts = model.encoder.features_and_tokens(inputs, **options)
-                tokens.append(parts.reshape(size, count, *parts.shape[1:]))
-            else:
-                encoded = model.encoder(inputs, **options)
-            features.append(encoded.reshape(size, count, -1))
-            first += count
-        outputs = jnp.concatenate(features, axis=1)
+        features, tokens = encode_views(
+            model.encoder,
+            keys,
+            modality.views(keys, batch),
+            keep_tokens=config.keep_tokens,
+            with_tokens=config.token_weight > 0,
+        )
+        outputs = features
         if config.token_weight:
-            outputs = {"features": outputs, "tokens": tokens}
+            outputs = {"features": features, "tokens": tokens}
         return outputs, net.state_of(model, "encoder")
 
     def loss(params: Any, state: Any, key: PRNGKeyArray, outputs: Any, batch: Batch):
@@ -195,6 +184,49 @@ def joint_embedding_task(
         shown["token_regularizer"] = Metric("Regularizer of tokens", "mean over positions", True)
     metrics = shown | quick_embedding_metrics(null, regularizer=named)
     return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
+
+
+def encode_views(
+    encoder: Any,
+    keys: Key[Array, " b"],
+    groups: tuple[Any, ...],
+    *,
+    keep_tokens: float = 1.0,
+    with_tokens: bool = False,
+) -> tuple[Float[Array, "b v d"], list[Array]]:
+    """Encode groups of views in training; views of one shape go through the encoder together.
+
+    Args:
+        encoder: The encoder.
+        keys: One key an example, those the views were made from.
+        groups: Views of each shape, `(v, b, ...)`.
+        keep_tokens: Part of the tokens of each view that is encoded.
+        with_tokens: Whether the tokens are wanted too.
+
+    Returns:
+        Features of every view, and tokens `(b, v, n, d)` of each group if they are wanted.
+    """
+    features, tokens, first = [], [], 0
+    for group in groups:
+        count, size = jax.tree.leaves(group)[0].shape[:2]
+        # Examples in front of views: a batch sharded over devices then stays where it is.
+        inputs = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), group)
+        # Apart from the keys of the views themselves, which count up from 0.
+        numbers = jnp.arange(first, first + count) + 2**20
+        depth_keys = jax.vmap(lambda k, n=numbers: jax.vmap(jax.random.fold_in, (None, 0))(k, n))
+        view_keys = depth_keys(keys).reshape(-1)
+        options = {"train": True, "keys": view_keys}
+        if keep_tokens < 1:
+            kept_keys = jax.vmap(jax.random.fold_in, (0, None))(view_keys, 1)
+            options["kept"] = encoder.draw_kept(kept_keys, inputs, keep_tokens)
+        if with_tokens:
+            encoded, parts = encoder.features_and_tokens(inputs, **options)
+            tokens.append(parts.reshape(size, count, *parts.shape[1:]))
+        else:
+            encoded = encoder(inputs, **options)
+        features.append(encoded.reshape(size, count, -1))
+        first += count
+    return jnp.concatenate(features, axis=1), tokens
 
 
 def kept_parts(
@@ -278,6 +310,11 @@ def _check_encoder(config: ObjectiveConfig, encoder: Any) -> None:
         raise ValueError(
             "probe_layers must be 1 with an encoder whose layers cannot be read, "
             f"got {config.probe_layers}"
+        )
+    if config.keep_tokens < 1 and not isinstance(encoder, DropsTokens):
+        raise ValueError(
+            "keep_tokens must be 1 with an encoder that cannot drop tokens, "
+            f"got {config.keep_tokens}"
         )
     if config.token_weight and not isinstance(encoder, TrainsTokens):
         raise ValueError(

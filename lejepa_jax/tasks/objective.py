@@ -39,6 +39,9 @@ class ObjectiveConfig:
             is what the batch has at one position of one view. Of encoders that give them
             (`TrainsTokens`).
         token_positions: Positions of each view that are drawn for it, afresh at every step.
+        keep_tokens: Part of the patch tokens of each view that is encoded in training, drawn for
+            each view apart; below 1 a step is cheaper, and what is left out is a further
+            augmentation. Of encoders that can (`DropsTokens`).
         eval_batch_size: Examples at a time in evaluation.
         knn_k: Neighbors that vote in the k-NN probe.
         max_probe_examples: Training examples that probes are fitted to, of every class its share;
@@ -73,6 +76,7 @@ class ObjectiveConfig:
     pool_views: bool = False
     token_weight: float = 0.0
     token_positions: int = 16
+    keep_tokens: float = 1.0
     eval_batch_size: int = 500
     knn_k: int = 20
     max_probe_examples: int | None = 50_000
@@ -93,6 +97,13 @@ class ObjectiveConfig:
         for name in ("projector_layers", "lidar_examples", "token_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 < self.keep_tokens <= 1:
+            raise ValueError(f"keep_tokens must be above 0 and at most 1, got {self.keep_tokens}")
+        if self.keep_tokens < 1 and self.token_weight:
+            raise ValueError(
+                "token_weight must be 0 where tokens are dropped (keep_tokens below 1): its clouds "
+                f"want one position of every example, got {self.token_weight}"
+            )
         # Unknown names are refused now, before anything is loaded.
         self.make_regularizer()
 

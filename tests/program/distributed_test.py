@@ -40,8 +40,14 @@ def start_all(workdir, count, *flags, recipe="digits", own=None, programs=None):
     ]
 
 
-def finish(processes, timeout=300):
-    outputs = [process.communicate(timeout=timeout)[0] for process in processes]
+def finish(processes, timeout=600):
+    try:
+        outputs = [process.communicate(timeout=timeout)[0] for process in processes]
+    finally:  # the next test wants the cores
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
     return [process.returncode for process in processes], outputs
 
 

@@ -376,7 +376,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch_in_less_memory():
     recipe = dataclasses.replace(tiny_run.RECIPE, task=task, global_batch_size=128)
     splits = train.load_data(recipe)
     built = task.build(splits, axis_name=train.axis_name_of(recipe))
-    optimizer = optax.sgd(1.0)  # what changes is the gradient
+    optimizer = optax.sgd(lambda count: 1.0)  # what changes is the gradient
     key = jax.random.key(0)
     state = train.initial_state(recipe, built, optimizer, key)
     batch = {k: jax.numpy.asarray(v) for k, v in splits.train.gather(np.arange(128)).items()}

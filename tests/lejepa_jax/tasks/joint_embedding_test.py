@@ -1,5 +1,6 @@
 """The regularizer of a pretraining task, and the one on tokens beside it."""
 
+import dataclasses
 import functools
 
 import jax
@@ -134,6 +135,33 @@ def test_an_encoder_without_tokens_and_a_wrong_weight_are_refused():
         CONFIG(token_weight=-1.0)
     with pytest.raises(ValueError, match="num_positions must be positive, got 0"):
         choose_positions(KEY, jnp.zeros((2, 1, 4, 3)), 0)
+
+
+def test_a_part_of_the_tokens_trains_alike_on_every_number_of_devices(one_device):
+    _, _, batch, _ = one_device
+    config = CONFIG(token_weight=0.0, keep_tokens=0.5, views=(digits_view(2, 12),))
+    task, step = make_step(config)
+    variables = jax.jit(task.init)(jax.random.key(0))
+    *expected, _ = jax.jit(step)(variables, KEY, batch)
+    *whole, _ = jax.jit(make_step(dataclasses.replace(config, keep_tokens=1.0))[1])(
+        variables, KEY, batch
+    )
+    assert abs(whole[0] - expected[0]) > 1e-4
+    mesh = jax.make_mesh((4,), ("data",), (AxisType.Auto,), devices=jax.devices()[:4])
+    _, step = make_step(config, "data")
+    mapped = jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(P(), P(), P("data")), out_specs=P()))
+    close = functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-5)
+    jax.tree.map(close, [*mapped(variables, KEY, batch)], expected)
+
+
+def test_tokens_are_dropped_by_encoders_that_can_and_not_beside_their_regularizer():
+    tiny = functools.partial(ResNet, stage_sizes=(1,), width=4, stem="small")
+    with pytest.raises(ValueError, match="keep_tokens must be 1 with an encoder that cannot"):
+        lejepa_pretraining(CONFIG(encoder=tiny, token_weight=0.0, keep_tokens=0.5), channels=1)
+    with pytest.raises(ValueError, match="token_weight must be 0 where tokens are dropped"):
+        CONFIG(keep_tokens=0.5)
+    with pytest.raises(ValueError, match="keep_tokens must be above 0 and at most 1, got 0"):
+        CONFIG(token_weight=0.0, keep_tokens=0.0)
 
 
 def test_the_features_and_tokens_of_one_pass_are_those_of_two():
