@@ -1,9 +1,9 @@
 """`python -m benchmarks` prints the tables of speed, `python -m benchmarks NAME [--flags]` any one.
 
-Tables of speed and memory: sigreg, spectra, rope, networks, steps. By name alone: start, scaling,
-accelerators, which compile what is large or for machines that are not there, and those of what is
-computed: calibrate, power, directions, quadrature, statistics_pictures, rope_pictures,
-rope_cifar10, clouds; some want data.
+Tables of speed and memory: sigreg, spectra, rope, networks, steps. By name alone: planning,
+which needs PyTorch; start, scaling, accelerators, which compile what is large or for machines that
+are not there; and those of what is computed: calibrate, power, directions, quadrature,
+statistics_pictures, rope_pictures, rope_cifar10, clouds; some want data.
 """
 
 import os
