@@ -194,14 +194,14 @@ def load(
 def _find(name: str) -> tuple[Reader, str]:
     """Reader of a data set, and what the name says after the reader's."""
     if own := re.fullmatch(r"(.+\.py):(\w+)(?::(.*))?", name, re.DOTALL):
-        return _import_reader(own[1], own[2]), own[3] or ""
+        return import_reader(own[1], own[2]), own[3] or ""
     kind, _, path = name.partition(":")
     if name.lower().endswith(".npz") and kind != "npz":
         return read_npz, name
     return READERS.get(kind, read_tfds), path
 
 
-def _import_reader(file: str, function: str) -> Reader:
+def import_reader(file: str, function: str) -> Reader:
     """Run a Python file of the user's own and take a function of it."""
     path = Path(file).expanduser()
     if not path.is_file():

@@ -2,11 +2,16 @@
 
 from lejepa_jax.models.loading import bundled_models, load
 from lejepa_jax.models.model import Model, random_model
-from lejepa_jax.models.preprocessing import CloudPreprocessing, ImagePreprocessing
+from lejepa_jax.models.preprocessing import (
+    CloudPreprocessing,
+    FieldPreprocessing,
+    ImagePreprocessing,
+)
 from lejepa_jax.models.saving import save
 
 __all__ = [
     "CloudPreprocessing",
+    "FieldPreprocessing",
     "ImagePreprocessing",
     "Model",
     "bundled_models",

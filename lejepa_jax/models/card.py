@@ -13,6 +13,13 @@ from lejepa_jax.models.weights.pytorch import pytorch_section
 
 _MOST_RESULTS = 30
 
+# What a model is called with, by the kind of its preprocessing.
+_INPUTS = {
+    "images": "paths, PIL images or arrays",
+    "clouds": "clouds, points (n, p, 3)",
+    "fields": "arrays (n, ..., channels), or a list of arrays of any sizes",
+}
+
 
 def write_card(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Write the card of a model.
@@ -35,7 +42,9 @@ def write_card(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]])
     front = {
         "library_name": "lejepa-jax",
         "license": license or "other",
-        "pipeline_tag": "feature-extraction" if _is_clouds(config) else "image-feature-extraction",
+        "pipeline_tag": "image-feature-extraction"
+        if _kind(config) == "images"
+        else "feature-extraction",
     }
     parts = [
         "---\n" + "".join(f"{key}: {_scalar(value)}\n" for key, value in front.items()) + "---",
@@ -57,12 +66,13 @@ def write_card(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]])
     return "\n\n".join(parts) + "\n"
 
 
-def _is_clouds(config: Mapping[str, Any]) -> bool:
-    return dict(config.get("preprocessing", {})).get("kind") == "clouds"
+def _kind(config: Mapping[str, Any]) -> str:
+    kind = dict(config.get("preprocessing", {})).get("kind")
+    return kind if kind in _INPUTS else "images"
 
 
 def _usage(config: Mapping[str, Any]) -> str:
-    inputs = "clouds, points (n, p, 3)" if _is_clouds(config) else "paths, PIL images or arrays"
+    inputs = _INPUTS[_kind(config)]
     own = dict(config.get("architecture", {})).get("encoder", {}).get("own")
     named = re.sub(r"[^\w.]", "", str(own), flags=re.ASCII)
     maker = f", encoder=MAKER)  # MAKER is {named}" if own else ")"
@@ -77,7 +87,7 @@ def _usage(config: Mapping[str, Any]) -> str:
 
 def _in_pytorch(config: Mapping[str, Any], num_arrays: int) -> list[str]:
     description = dict(config.get("architecture", {})).get("encoder")
-    if description is None or not is_known(description) or _is_clouds(config):
+    if description is None or not is_known(description) or _kind(config) != "images":
         return []
     make = maker_of(description, num_arrays)
     section = pytorch_section(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))))

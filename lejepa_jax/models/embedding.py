@@ -82,7 +82,11 @@ def embed_folder(
             features of another model or another folder.
     """
     if not isinstance(model.preprocessing, ImagePreprocessing):
-        raise ValueError("embed is for models of images, got one of clouds")
+        kind = model.preprocessing.kind
+        raise ValueError(
+            f"embed is for models of images, got one of {kind}: load it in Python and call it with "
+            "arrays"
+        )
     out = Path(out).expanduser().absolute()
     check_format(out)
     out.parent.mkdir(parents=True, exist_ok=True)

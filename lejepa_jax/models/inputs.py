@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lejepa_jax.checks import needs_extra
+from lejepa_jax.data.fields.source import Layout, fit, kept_type
 from lejepa_jax.data.images.arrays import from_arrays
 from lejepa_jax.data.images.decoding import ImageFile
 from lejepa_jax.data.images.encoded import ByteBudget, Decoding, Encoded, EncodedImages
@@ -20,6 +21,7 @@ from lejepa_jax.data.records import Ledger
 from lejepa_jax.data.source import Batch, Origin, Source
 from lejepa_jax.models.preprocessing import (
     CloudPreprocessing,
+    FieldPreprocessing,
     ImagePreprocessing,
     Preprocessing,
 )
@@ -43,6 +45,8 @@ def batch_source(inputs: Any, preprocessing: Preprocessing) -> tuple[Source, int
     """
     if isinstance(preprocessing, CloudPreprocessing):
         source = clouds_source(inputs, preprocessing)
+    elif isinstance(preprocessing, FieldPreprocessing):
+        source = fields_source(inputs, preprocessing)
     else:
         source = images_source(inputs, preprocessing)
     return source, len(source)
@@ -284,4 +288,70 @@ def _as_cloud(cloud: Any, width: int) -> np.ndarray:
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
         raise ValueError("a cloud must be finite, got NaN or Inf")
+    return array
+
+
+# --- fields ---------------------------------------------------------------------------------------
+
+
+class _Fields(Source):
+    """Fields in memory, padded to one size."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]):
+        self._arrays, self.class_names, self.labels = arrays, (), None
+
+    def __len__(self) -> int:
+        return len(self._arrays["values"])
+
+    def gather(self, indices: Int[np.ndarray, " b"]) -> Batch:
+        """Return the fields at `indices`, stacked."""
+        return {name: array[indices] for name, array in self._arrays.items()}
+
+    def subset(self, indices: Int[np.ndarray, " b"]) -> "_Fields":
+        """Return a source of only the fields at `indices`, in that order."""
+        return _Fields(self.gather(indices))
+
+
+def fields_source(inputs: Any, preprocessing: FieldPreprocessing) -> Source:
+    """Make a source of one field, or of several of any sizes, in the unit of the data trained on.
+
+    Args:
+        inputs: An array (*space), (*space c) or (n *space c), or a list of the first two.
+        preprocessing: Of the model.
+
+    Returns:
+        A source of fields, padded to the largest; of larger ones than were stored the middle.
+
+    Raises:
+        ValueError: If something is no field, or has other channels than the model.
+    """
+    rank, channels = len(preprocessing.stored_size), len(preprocessing.mean)
+    several = isinstance(inputs, list | tuple) or np.ndim(inputs) == rank + 2
+    fields = [_as_field(one, rank, channels) for one in (inputs if several else [inputs])]
+    if not fields:
+        raise ValueError("fields must hold at least one, got none")
+    kind = np.result_type(*(field.dtype for field in fields))
+    shape = tuple(
+        min(max(field.shape[axis] for field in fields), preprocessing.stored_size[axis])
+        for axis in range(rank)
+    )
+    layout = Layout(shape, channels, kept_type(kind))
+    values = np.zeros((len(fields), *shape, channels), layout.dtype)
+    extent = np.zeros((len(fields), rank), np.int32)
+    for row, field in enumerate(fields):
+        own = fit(field.astype(layout.dtype), layout)
+        values[row][tuple(slice(n) for n in own.shape[:-1])] = own
+        extent[row] = own.shape[:-1]
+    return _Fields({"values": values, "extent": extent})
+
+
+def _as_field(field: Any, rank: int, channels: int) -> np.ndarray:
+    array = np.asarray(field)
+    if array.ndim == rank and channels == 1:
+        array = array[..., None]
+    if array.ndim != rank + 1 or array.shape[-1] != channels or not array.size:
+        axes = ", ".join(("depth", "height", "width")[-rank:]) if rank > 1 else "time"
+        raise ValueError(
+            f"a field must be ({axes}, {channels}) or a batch of them, got shape {array.shape}"
+        )
     return array

@@ -7,9 +7,14 @@ from typing import Any, Literal
 
 from jaxtyping import Array, Float
 
+from lejepa_jax.augment.fields.views import eval_field
 from lejepa_jax.augment.specs import channel_statistics, check_statistics
 from lejepa_jax.augment.views import eval_view
+from lejepa_jax.checks import check_choice
+from lejepa_jax.data.fields.normalization import Normalization
+from lejepa_jax.data.fields.source import KEPT_TYPES
 from lejepa_jax.data.images.levels import parse_data_range
+from lejepa_jax.nn.fields import Field, Values
 
 #: Sides of images and points of clouds beyond these are refused before anything is allocated.
 MAX_SIDE, MAX_BATCH, MAX_POINTS = 2**14, 2**16, 2**22
@@ -111,8 +116,95 @@ class CloudPreprocessing:
         return found
 
 
-Preprocessing = ImagePreprocessing | CloudPreprocessing
-_KINDS: Mapping[str, type] = {"images": ImagePreprocessing, "clouds": CloudPreprocessing}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FieldPreprocessing:
+    """How series, planes and volumes reach an encoder, as they did in the evaluation of the run.
+
+    Attributes:
+        stored_size: Samples along each axis that are stored; of larger fields the middle is kept.
+        eval_size: Samples along each axis that the encoder sees.
+        mean: Of each channel of the training part.
+        std: Likewise.
+        low: Smallest value, or the percentile that lower ones are clipped to.
+        high: Largest value, or the percentile that higher ones are clipped to.
+        clip: Whether they are.
+        missing: A value that stands for none, beside NaN; empty for no such value.
+        fit: "resize" or "pad", see `lejepa_jax.augment.fields.eval_field`.
+        weigh: Whether the encoder gets the measure of the samples.
+        dtype: Type of the data trained on; other numbers are taken as they are.
+        spacing: Distance of two samples along each axis in the data trained on, if it was known.
+        batch_size: Fields at a time, over all devices.
+
+    Raises:
+        ValueError: For a value out of range.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> own = FieldPreprocessing(stored_size=(8,), eval_size=(4,), mean=(0.0,), std=(1.0,),
+        ...     low=(0.0,), high=(1.0,))
+        >>> own.inputs({"values": jnp.ones((2, 8, 1)), "extent": jnp.full((2, 1), 8)}).values.shape
+        (2, 4, 1)
+    """
+
+    kind: Literal["fields"] = "fields"
+    stored_size: tuple[int, ...]
+    eval_size: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    clip: bool = False
+    missing: tuple[float, ...] = ()
+    fit: str = "resize"
+    weigh: bool = True
+    dtype: str = "float32"
+    spacing: tuple[float, ...] = ()
+    batch_size: int = 500
+
+    def __post_init__(self):
+        if not 1 <= len(self.stored_size) <= 3 or len(self.eval_size) != len(self.stored_size):
+            raise ValueError(f"stored_size must be 1 to 3 sizes, got {self.stored_size}")
+        for name in ("stored_size", "eval_size"):
+            for side in getattr(self, name):
+                _check_between(name, side, MAX_POINTS)
+            values = self.batch_size * math.prod(getattr(self, name)) * len(self.mean)
+            if values > _MAX_BATCH_VALUES:
+                raise ValueError(f"a batch must have at most {_MAX_BATCH_VALUES} values")
+        _check_between("batch_size", self.batch_size, MAX_BATCH)
+        if self.fit not in ("resize", "pad"):
+            raise ValueError(f"fit must be resize or pad, got {self.fit!r}")
+        if len(self.missing) > 1:
+            raise ValueError(f"missing must be at most one number, got {self.missing}")
+        check_choice("dtype", self.dtype, KEPT_TYPES)
+        _ = self.normalization
+
+    @property
+    def normalization(self) -> Normalization:
+        """What is done to the values of each channel."""
+        return Normalization(
+            mean=self.mean,
+            std=self.std,
+            low=self.low,
+            high=self.high,
+            clip=self.clip,
+            missing=self.missing[0] if self.missing else None,
+        )
+
+    def inputs(self, batch: Mapping[str, Array]) -> Values | Field:
+        """Make what the encoder sees of a batch of a source of fields."""
+        values, extent = batch["values"], batch["extent"]
+        found = eval_field(values, extent, self.eval_size, self.normalization, fit=self.fit)
+        return found if self.weigh else found.values
+
+
+Preprocessing = ImagePreprocessing | CloudPreprocessing | FieldPreprocessing
+_KINDS: Mapping[str, type] = {
+    "images": ImagePreprocessing,
+    "clouds": CloudPreprocessing,
+    "fields": FieldPreprocessing,
+}
+# Channels of a field, the longest list that is read.
+_MAX_LISTED = 4096
 
 
 def read_preprocessing(found: Any) -> Preprocessing:
@@ -151,7 +243,10 @@ def read_preprocessing(found: Any) -> Preprocessing:
 
 
 def _read_field(name: str, value: Any, wanted: Any) -> Any:
-    if wanted == tuple[float, ...] and isinstance(value, list) and len(value) <= 4:
+    if wanted == tuple[int, ...] and isinstance(value, list) and len(value) <= 3:
+        if all(type(x) is int for x in value):
+            return tuple(value)
+    elif wanted == tuple[float, ...] and isinstance(value, list) and len(value) <= _MAX_LISTED:
         if all(isinstance(x, int | float) and math.isfinite(x) for x in value):
             return tuple(float(x) for x in value)
     elif wanted is float and isinstance(value, int | float) and not isinstance(value, bool):

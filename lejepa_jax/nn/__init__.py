@@ -36,6 +36,7 @@ from lejepa_jax.nn.plain_network import CONVNET_SIZES, ConvNet, convnet
 from lejepa_jax.nn.positions import sincos_table
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.nn.residual_network import ResidualBlock, ResNet, resnet
+from lejepa_jax.nn.spectrogram import SpectrogramEncoder, log_mel, mel_filters
 from lejepa_jax.nn.token_dropping import draw_kept_tokens
 from lejepa_jax.nn.transformer import Attention, AttentionPooling, Block, Rotate
 from lejepa_jax.nn.vision_transformer import ViT
@@ -65,6 +66,7 @@ __all__ = [
     "ResNet",
     "ResidualBlock",
     "Rotate",
+    "SpectrogramEncoder",
     "TrainsTokens",
     "ViT",
     "ViTSize",
@@ -84,7 +86,9 @@ __all__ = [
     "layer_decay_factors",
     "layer_norm",
     "layer_of",
+    "log_mel",
     "masked_moments",
+    "mel_filters",
     "normalize",
     "patchify",
     "quick_gelu",

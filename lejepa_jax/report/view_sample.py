@@ -1,8 +1,8 @@
 """What a run is trained on: views of a few images, for the report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,19 @@ def view_picture(source: ImageSource, views: Sequence[ViewSpec], *, seed: int) -
     return Picture("Views", partial(plot_views, source, views, seed=seed), caption)
 
 
+def table_picture(draw: Callable[..., Any]) -> Picture:
+    """Show a table of views that a task draws by itself.
+
+    Args:
+        draw: Draws it from `rows` and `tile`, see `lejepa_jax.training.task.DrawsViews`.
+
+    Returns:
+        The picture, drawn when it is asked for.
+    """
+    caption = "Random training examples, the example first, then its views."
+    return Picture("Views", lambda: show_table(draw(rows=_ROWS, tile=_TILE)), caption)
+
+
 def plot_views(source: ImageSource, views: Sequence[ViewSpec], *, seed: int) -> "Figure":
     """Plot a row an image: the image in its true aspect, then its views.
 
@@ -44,7 +57,19 @@ def plot_views(source: ImageSource, views: Sequence[ViewSpec], *, seed: int) -> 
     Returns:
         The figure.
     """
-    table = np.asarray(view_table(source, views, seed=seed, rows=_ROWS, tile=_TILE))
+    return show_table(view_table(source, views, seed=seed, rows=_ROWS, tile=_TILE))
+
+
+def show_table(picture: Any) -> "Figure":
+    """Plot a picture of Pillow, pixel by pixel.
+
+    Args:
+        picture: The picture.
+
+    Returns:
+        The figure.
+    """
+    table = np.asarray(picture)
     height, width = table.shape[:2]
     figure = new_figure(width / _DOTS_PER_INCH, height / _DOTS_PER_INCH)
     figure.set_layout_engine("none")

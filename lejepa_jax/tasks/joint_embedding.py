@@ -247,7 +247,7 @@ def kept_parts(
         What is kept.
     """
     # As a model makes it later; networks on clouds compute in float32 alone, and are not asked.
-    dtype = {"dtype": jnp.float32} if preprocessing["kind"] == "images" else {}
+    dtype = {} if preprocessing["kind"] == "clouds" else {"dtype": jnp.float32}
     features = nnx.eval_shape(
         lambda: make_encoder(axis_name=None, rngs=nnx.Rngs(0), **dtype)
     ).features

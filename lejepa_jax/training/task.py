@@ -95,6 +95,15 @@ class HasViews(Protocol):
 
 
 @runtime_checkable
+class DrawsViews(Protocol):
+    """A configuration that draws the views it trains on by itself."""
+
+    def draw_views(self, splits: Splits, *, seed: int, rows: int, tile: int) -> Any:
+        """Draw a table, a row an example: a picture of Pillow."""
+        ...
+
+
+@runtime_checkable
 class TaskConfig(Protocol):
     """Configuration of anything the loop can train; a frozen dataclass.
 

@@ -1,6 +1,7 @@
 """What a run does every so many steps: a quick evaluation, a checkpoint."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from jaxtyping import PRNGKeyArray
@@ -11,11 +12,11 @@ from lejepa_jax.evaluation.features import ShardBatch
 from lejepa_jax.evaluation.quick import PREFIX, run_quick_evaluators
 from lejepa_jax.evaluation.results import Results, merge_results
 from lejepa_jax.report.metric import Metric
-from lejepa_jax.report.view_sample import view_picture
+from lejepa_jax.report.view_sample import table_picture, view_picture
 from lejepa_jax.training.errors import UsageError
 from lejepa_jax.training.recipe import Recipe
 from lejepa_jax.training.step import TrainState
-from lejepa_jax.training.task import HasViews, Task
+from lejepa_jax.training.task import DrawsViews, HasViews, Task
 
 
 def evaluation_interval(recipe: Recipe, task: Task) -> int:
@@ -97,8 +98,11 @@ def with_views(results: Results, recipe: Recipe, splits: Splits) -> Results:
         splits: Its data.
 
     Returns:
-        The results; as they are if it is not on images.
+        The results; as they are if its views cannot be drawn.
     """
+    if isinstance(recipe.task, DrawsViews):
+        views = table_picture(partial(recipe.task.draw_views, splits, seed=recipe.seed))
+        return results._replace(pictures=[views, *results.pictures])
     if not isinstance(recipe.task, HasViews) or not isinstance(splits.train, ImageSource):
         return results
     views = view_picture(splits.train, recipe.task.view_specs, seed=recipe.seed)

@@ -95,7 +95,7 @@ def finetune_task(model: Model, options: FinetuneOptions) -> ClassificationConfi
     """
     seen = model.preprocessing
     if not isinstance(seen, ImagePreprocessing):
-        raise ValueError("finetune is for models of images, got one of clouds")
+        raise ValueError(f"finetune is for models of images, got one of {seen.kind}")
     channels: Any = seen.channels
     view = ViewSpec(
         count=1,

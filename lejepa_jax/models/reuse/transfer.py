@@ -49,7 +49,7 @@ def load_for(
     """
     preprocessing = model.preprocessing
     if not isinstance(preprocessing, ImagePreprocessing):
-        raise ValueError("this is for models of images, got one of clouds")
+        raise ValueError(f"this is for models of images, got one of {preprocessing.kind}")
     channels: Any = preprocessing.channels
     splits = load_data(
         data,
@@ -94,7 +94,7 @@ def evaluate_transfer(
     """
     preprocessing = model.preprocessing
     if not isinstance(preprocessing, ImagePreprocessing):
-        raise ValueError("this is for models of images, got one of clouds")
+        raise ValueError(f"this is for models of images, got one of {preprocessing.kind}")
     if num_layers > 1 and not isinstance(model.net.shape.encoder, HasLayers):
         raise ValueError(f"num_layers must be 1 with this encoder, got {num_layers}")
     config = ObjectiveConfig(

@@ -1,0 +1,59 @@
+"""Folders of files, a field each: sounds, TIFF, NIfTI, arrays, PNG."""
+
+from pathlib import Path
+
+import numpy as np
+
+from lejepa_jax.data.fields.readers.formats import FORMATS, read_file
+from lejepa_jax.data.fields.reading import FieldRequest, FieldSets, Records, version_of
+from lejepa_jax.data.listing import Listing, list_splits
+
+
+def read_folder(request: FieldRequest) -> FieldSets:
+    """Read ``folder:PATH``: sub-folders are classes, as for images; see `list_splits`.
+
+    Args:
+        request: What was asked for.
+
+    Returns:
+        The records, read when they are asked for. A file whose spacing is not that of the first
+        one is a bad record.
+
+    Raises:
+        ValueError: See `list_splits`.
+    """
+    found = list_splits(str(request.path), tuple(FORMATS), noun="fields", ledger=request.ledger)
+    spacing = None
+    for path in found.train.paths[:20]:
+        try:
+            spacing = read_file(Path(path), request).spacing
+        except ImportError:
+            raise
+        except Exception:  # reading it again will say what is wrong
+            continue
+        break
+    parts = {"train": found.train, "test": found.test, "validation": found.validation}
+    splits = {
+        name: _records(listing, request, spacing)
+        for name, listing in parts.items()
+        if listing is not None
+    }
+    paths = [Path(p) for part in parts.values() if part is not None for p in part.paths]
+    info = dict(found.info)
+    if spacing is not None:
+        info["spacing"] = ", ".join(f"{x:g}" for x in spacing)
+    names = found.train.class_names
+    return FieldSets(splits, names, spacing, version_of(paths), info)
+
+
+def _records(listing: Listing, request: FieldRequest, spacing: tuple[float, ...] | None) -> Records:
+    def read(index: int) -> np.ndarray:
+        found = read_file(Path(listing.paths[index]), request)
+        own = found.spacing
+        if (own is None) != (spacing is None) or (
+            own is not None and spacing is not None and not np.allclose(own, spacing, rtol=1e-3)
+        ):
+            raise ValueError(f"its samples are {own} apart, those of the first file {spacing}")
+        return found.values
+
+    return Records(read, listing.labels, listing.describe, listing.paths.__getitem__)
