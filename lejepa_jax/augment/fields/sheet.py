@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.augment.fields.drawing import draw_field
@@ -14,6 +15,7 @@ from lejepa_jax.augment.fields.views import eval_field, make_field_views
 from lejepa_jax.checks import check_positive, needs_extra
 from lejepa_jax.data.fields.normalization import Normalization
 from lejepa_jax.data.fields.source import FieldSource
+from lejepa_jax.nn.fields import Field
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,11 +58,14 @@ def field_table(
     batch = source.gather(drawn)
     values, extent = jnp.asarray(batch["values"]), jnp.asarray(batch["extent"])
     keys = example_keys(jax.random.key(seed), jnp.asarray(batch["index"]))
-    made = jax.jit(lambda *given: make_field_views(*given, views, normalization))(
-        keys, values, extent
-    )
     stored = source.layout.shape
-    whole = jax.jit(lambda *given: eval_field(*given, stored, normalization))(values, extent)
+
+    @jax.jit
+    def make(keys: Array, values: Array, extent: Array) -> tuple[Field, tuple[Field, ...]]:
+        whole = eval_field(values, extent, stored, normalization)
+        return whole, make_field_views(keys, values, extent, views, normalization)
+
+    whole, made = make(keys, values, extent)
     columns = [("field", *map(np.asarray, whole))]
     for spec, group in zip(views, made, strict=True):
         size = spec.size if isinstance(spec.size, int) else " x ".join(map(str, spec.size))

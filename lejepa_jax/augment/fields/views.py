@@ -212,8 +212,9 @@ def _equalized(spec: FieldView, key, x):
     left = np.minimum(place.astype(int), spec.equalizer_bands - 1)
     part = jnp.asarray(0.5 - 0.5 * np.cos(np.pi * (place - left)), jnp.float32)
     decibel = knots[left] * (1 - part) + knots[left + 1] * part
-    spectrum = jnp.fft.rfft(x, axis=0) * (10 ** (decibel / 20))[:, None]
-    return jnp.fft.irfft(spectrum, n=size, axis=0)
+    spectrum = jnp.fft.rfft(x, axis=0)
+    gains = (10 ** (decibel / 20))[:, None].astype(spectrum.dtype)
+    return jnp.fft.irfft(spectrum * gains, n=size, axis=0)
 
 
 def _dropped(spec: FieldView, keys, exists, sides: tuple[int, ...]) -> Float[Array, "*size c"]:

@@ -21,7 +21,7 @@ from lejepa_jax.data.fields.reading import (
     FieldSets,
     Records,
 )
-from lejepa_jax.data.fields.source import FieldsOnDemand, FieldSource, Layout, kept_type
+from lejepa_jax.data.fields.source import FieldsOnDemand, FieldSource, Layout, Stored, kept_type
 from lejepa_jax.data.records import Ledger
 from lejepa_jax.data.source import Origin
 from lejepa_jax.data.splits import Parts, Splits, hold_out
@@ -192,10 +192,10 @@ def _layout(
 def _source(
     records: Records, sets: FieldSets, layout: Layout, ledger: Ledger, pool: ThreadPoolExecutor
 ) -> FieldsOnDemand:
-    def read(index: int) -> np.ndarray:
+    def read(index: int) -> Stored:
         values = records.read(index)
         if values.dtype.name == "float64":
-            return _Narrowed(values, layout)  # pyright: ignore[reportReturnType]
+            return _Narrowed(values)
         return values
 
     return FieldsOnDemand(
@@ -213,7 +213,7 @@ def _source(
 class _Narrowed:
     """A field of float64 of which only what is cut out becomes float32."""
 
-    def __init__(self, values: np.ndarray, layout: Layout):
+    def __init__(self, values: Stored):
         self._values = values
         self.shape, self.ndim, self.size = values.shape, values.ndim, values.size
         self.dtype = np.dtype(np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from lejepa_jax.checks import check_positive
+from lejepa_jax.data.fields.source import Stored
 from lejepa_jax.data.records import Ledger
 
 
@@ -84,14 +85,14 @@ class Records(NamedTuple):
     """The records of one split.
 
     Attributes:
-        read: Gives the values (*space c) of a record by its number; may be called by several
-            threads at once, and may raise anything.
+        read: Gives the values of a record by its number; may be called by several threads at once,
+            and may raise anything.
         labels: Class of each, -1 where unknown.
         describe: What a record is called in messages.
         path: The file of a record, where records are files.
     """
 
-    read: Callable[[int], np.ndarray]
+    read: Callable[[int], Stored]
     labels: Int32[np.ndarray, " n"]
     describe: Callable[[int], str] = lambda i: f"record {i}"
     path: Callable[[int], str] | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Int32, Int64, Shaped
@@ -15,6 +15,10 @@ from lejepa_jax.data.source import Batch, Origin, Source
 #: Types that reach the devices as they are.
 KEPT_TYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float16", "float32")
 _CHECKED = 64
+
+Stored = Any
+"""An array (*space c), or what has its `shape`, `ndim`, `size` and `dtype` and is sliced like one:
+memory-mapped, or read in chunks, so that only what is cut out is read."""
 
 
 class Layout(NamedTuple):
@@ -133,8 +137,7 @@ class FieldsOnDemand(FieldSource):
     which it holds.
 
     Args:
-        read: Gives the values (*space c) of a record; of an array that is memory-mapped or read in
-            chunks only what is cut out of it is read.
+        read: Gives the values of a record.
         labels: Class of each.
         class_names: One name a class.
         layout: What they have in common.
@@ -148,7 +151,7 @@ class FieldsOnDemand(FieldSource):
 
     def __init__(
         self,
-        read: Callable[[int], np.ndarray],
+        read: Callable[[int], Stored],
         labels: Int32[np.ndarray, " n"],
         class_names: Sequence[str],
         layout: Layout,
@@ -251,11 +254,11 @@ class FieldsOnDemand(FieldSource):
         return batch, {row: bad for row, bad in enumerate(found) if bad is not None}
 
 
-def fit(values: np.ndarray, layout: Layout) -> np.ndarray:
+def fit(values: Stored, layout: Layout) -> np.ndarray:
     """Cut the middle out of what is larger than a layout, and widen the type if that is safe.
 
     Args:
-        values: A field (*space c), maybe memory-mapped: only what is cut out is read.
+        values: A field.
         layout: What it has to fit.
 
     Returns:

@@ -39,7 +39,7 @@ def measure_channels(
         low, high = _percentiles(source, percentiles, missing)
     count, mean, moment = np.zeros(channels), np.zeros(channels), np.zeros(channels)
     smallest, largest = np.full(channels, np.inf), np.full(channels, -np.inf)
-    gone = 0
+    gone, pivot = 0, None
     size = max(1, min(256, _BATCH_BYTES // max(source.layout.num_bytes, 1)))
     for start in range(0, len(source), size):
         batch = source.gather(np.arange(start, min(start + size, len(source))))
@@ -50,10 +50,13 @@ def measure_channels(
             gone += there.size - int(n.sum())
             if low is not None:
                 x = np.clip(x, low, high)
-            kept = np.where(there, x, 0.0)
+            if pivot is None:
+                # Moments about some value: those of integers far from zero then stay exact.
+                pivot = np.where(there.any(0), x[there.argmax(0), np.arange(channels)], 0.0)
             smallest = np.minimum(smallest, np.where(there, x, np.inf).min(0))
             largest = np.maximum(largest, np.where(there, x, -np.inf).max(0))
-            own = kept.sum(0) / np.maximum(n, 1)
+            x = x - pivot
+            own = np.where(there, x, 0.0).sum(0) / np.maximum(n, 1)
             spread = (np.where(there, x - own, 0.0) ** 2).sum(0)
             # Chan, Golub and LeVeque: moments of two parts make those of the whole.
             total = np.maximum(count + n, 1)
@@ -65,6 +68,7 @@ def measure_channels(
         empty = np.flatnonzero(count == 0).tolist()
         raise ValueError(f"channels {empty} of {source.ledger.title} have no value anywhere")
     std = np.sqrt(moment / count)
+    mean = mean if pivot is None else mean + pivot
     constant = std <= 1e-12 * np.maximum(np.abs(mean), 1e-30)
     facts = {"missing": f"{gone:,} values are missing (NaN), they are masked"} if gone else {}
     if constant.any():

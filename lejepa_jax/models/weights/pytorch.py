@@ -139,7 +139,7 @@ def _transformer(encoder: ViT) -> dict[str, Any]:
     gated = block.activation == "swiglu"
     pooling = "token" if encoder.cls_token is not None else "avg"
     both = {
-        "img_size": tuple(side * encoder.patch_size for side in encoder.grid),
+        "img_size": tuple(n * p for n, p in zip(encoder.grid, encoder.patch_sides, strict=True)),
         "patch_size": encoder.patch_size,
         "in_chans": encoder.in_channels,
         "num_classes": 0,

@@ -16,7 +16,7 @@ from lejepa_jax.models.weights.rules import (
     rename,
     token,
 )
-from lejepa_jax.nn.positions import sincos_table
+from lejepa_jax.nn.positions import sincos_grid
 from lejepa_jax.nn.vision_transformer import ViT
 
 
@@ -67,7 +67,7 @@ def rules(encoder: ViT, dialect: Dialect) -> list[Rule]:
         The rules.
 
     Raises:
-        ValueError: If timm has no such positions.
+        ValueError: If timm has no such positions, or the encoder is not of images.
 
     Examples:
         >>> from flax import nnx
@@ -76,10 +76,13 @@ def rules(encoder: ViT, dialect: Dialect) -> list[Rule]:
         >>> [rule.theirs for rule in rules(encoder, Dialect())][:3]
         [('patch_embed.proj.weight',), ('patch_embed.proj.bias',), ('cls_token',)]
     """
+    size = encoder.patch_size
+    if encoder.num_axes != 2 or not isinstance(size, int) or encoder.causal:
+        raise ValueError("timm has transformers of images with square patches alone")
     found = patches(
         "patch_embed.proj",
         "patch_embedding",
-        size=encoder.patch_size,
+        size=size,
         bias=not encoder.norm_before,
     )
     found += _tokens(encoder, dialect)
@@ -129,7 +132,7 @@ def _tokens(encoder: ViT, dialect: Dialect) -> Iterator[Rule]:
 
 
 def _sincos(encoder: ViT, class_row: bool) -> np.ndarray:
-    table = np.asarray(sincos_table(*encoder.grid, encoder.features)).reshape(-1, encoder.features)
+    table = np.asarray(sincos_grid(encoder.grid, encoder.features)).reshape(-1, encoder.features)
     return np.pad(table, ((int(class_row), 0), (0, 0)))[None]
 
 

@@ -234,7 +234,7 @@ def field_pretraining_task(
 
     def pictures(source: Any, index: np.ndarray) -> np.ndarray:
         found = jax.jit(whole)({k: v for k, v in source.gather(index).items() if k != "label"})
-        return draw_fields(*(np.asarray(part) for part in found))
+        return draw_fields(np.asarray(found.values), np.asarray(found.measure))
 
     modality = Modality(
         views=views,

@@ -6,6 +6,7 @@ import numpy as np
 
 from lejepa_jax.data.fields.readers.formats import FORMATS, read_file
 from lejepa_jax.data.fields.reading import FieldRequest, FieldSets, Records, version_of
+from lejepa_jax.data.fields.source import Stored
 from lejepa_jax.data.listing import Listing, list_splits
 
 
@@ -47,7 +48,7 @@ def read_folder(request: FieldRequest) -> FieldSets:
 
 
 def _records(listing: Listing, request: FieldRequest, spacing: tuple[float, ...] | None) -> Records:
-    def read(index: int) -> np.ndarray:
+    def read(index: int) -> Stored:
         found = read_file(Path(listing.paths[index]), request)
         own = found.spacing
         if (own is None) != (spacing is None) or (

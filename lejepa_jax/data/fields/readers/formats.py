@@ -42,7 +42,7 @@ def read_sound(path: Path, request: FieldRequest) -> FileContents:
 
     _require_axes(request, 1, "a sound")
     with soundfile.SoundFile(path) as file:
-        kind = {"PCM_S8": "int16", "PCM_U8": "int16", "PCM_16": "int16"}.get(file.subtype)
+        kind: Any = {"PCM_S8": "int16", "PCM_U8": "int16", "PCM_16": "int16"}.get(file.subtype)
         kind = kind or ("int32" if file.subtype in ("PCM_24", "PCM_32") else "float32")
         _check_size(file.frames * file.channels * np.dtype(kind).itemsize, request)
         values = file.read(dtype=kind, always_2d=True)

@@ -1,7 +1,7 @@
 """Series in tables: CSV and Parquet."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ _LABELS, _SPLIT, _FLAG, _ID = ("label", "class", "target"), "split", "is_test", 
 _TIME = ("time", "t")
 _SPLITS = {"train": "train", "test": "test", "val": "validation", "validation": "validation"}
 #: Columns by name.
-Columns = Mapping[str, Sequence[Any]]
+Columns = Mapping[str, Any]
 
 
 def read_csv(request: FieldRequest) -> FieldSets:
@@ -178,7 +178,7 @@ def _parts(split: Any, flag: Any, firsts: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
-def _labels(column: Sequence[Any]) -> np.ndarray:
+def _labels(column: Any) -> np.ndarray:
     if isinstance(column, np.ndarray) and column.dtype.kind in "iufb":
         return column
     texts = np.array(["" if x is None else str(x).strip() for x in column])
@@ -187,7 +187,7 @@ def _labels(column: Sequence[Any]) -> np.ndarray:
     return texts
 
 
-def _numbers(name: str, column: Sequence[Any]) -> np.ndarray:
+def _numbers(name: str, column: Any) -> np.ndarray:
     """A column as numbers: a type that devices keep stays, text becomes float32."""
     if isinstance(column, np.ndarray) and column.dtype.kind in "iufb":
         return column
