@@ -7,17 +7,18 @@ import pytest
 
 from lejepa_jax.worldmodels.environments import point_maze, random_maze, two_room
 from lejepa_jax.worldmodels.environments.mazes import merge_cells
+from tests.lejepa_jax.worldmodels.environments.cases import jitted
 
 KEYS = jax.random.split(jax.random.key(0), 64)
 
 
 @pytest.fixture(scope="module")
 def world():
-    return two_room(image_size=32, background="episode")
+    return jitted(two_room(image_size=32, background="episode"))
 
 
 def test_a_picture_shows_the_disk_where_it_is(world):
-    plain = two_room(image_size=32)
+    plain = jitted(two_room(image_size=32))
     state = plain.reset(KEYS[0])
     for x, y in ((0.25, 0.7), (0.25, 0.715)):  # half a pixel apart
         picture = np.float64(plain.render(state._replace(position=jnp.array([x, y]))))
@@ -36,7 +37,7 @@ def test_backgrounds_stay_for_an_episode_or_change_each_frame(world):
     assert (world.render(state) == world.render(later)).all()
     assert (world.render(state) != world.render(other)).mean() > 0.5
     assert goal.background == state.background
-    noisy = two_room(image_size=32, background="frame")
+    noisy = jitted(two_room(image_size=32, background="frame"))
     assert (noisy.render(state) != noisy.render(later)).mean() > 0.5
     assert (noisy.render(state) == noisy.render(state)).all()
 

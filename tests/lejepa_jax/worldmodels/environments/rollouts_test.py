@@ -14,9 +14,10 @@ from lejepa_jax.worldmodels.environments import (
     stay_policy,
     two_room,
 )
+from tests.lejepa_jax.worldmodels.environments.cases import jitted
 
 KEY = jax.random.key(0)
-WORLD = two_room(image_size=16)
+WORLD = jitted(two_room(image_size=16))
 
 
 def test_episodes_do_not_depend_on_how_they_are_batched():
@@ -44,9 +45,12 @@ def test_actions_lead_from_one_frame_to_the_next():
 
 
 def test_smooth_actions_keep_their_direction():
+    state = WORLD.reset(KEY)
+
     def correlation(momentum):
         policy = smooth_random_policy(WORLD, momentum=momentum, scale=0.3)
-        actions = collect(KEY, WORLD, policy, episodes=64, steps=40).actions
+        run = jax.jit(jax.vmap(lambda key: rollout(key, WORLD, policy, state, state, steps=39)))
+        actions = np.asarray(run(jax.random.split(KEY, 64)).actions)
         return np.corrcoef(actions[:, :-1].ravel(), actions[:, 1:].ravel())[0, 1], actions.std()
 
     for momentum in (0.0, 0.9):
@@ -65,7 +69,8 @@ def test_decisions_of_several_actions_are_cut_to_the_number_of_steps():
     policy = Policy("counting", lambda *_: jax.numpy.ones(3), act, observe, steps=3)
     state = WORLD.reset(KEY)
     for growing in (0, 1, 4):
-        found = rollout(KEY, WORLD, policy._replace(growing=growing), state, state, steps=8)
+        own = policy._replace(growing=growing)
+        found = jax.jit(lambda own=own: rollout(KEY, WORLD, own, state, state, steps=8))()
         assert found.states.position.shape == (9, 2)
         np.testing.assert_allclose(found.actions[:, 0] * 100, [1, 1, 1, 4, 4, 4, 10, 10], rtol=1e-6)
 
@@ -79,8 +84,12 @@ def test_policies_say_what_an_environment_lacks():
     with pytest.raises(ValueError, match="changes nothing"):
         stay_policy(bare)
     state = WORLD.reset(KEY)
-    stays = rollout(KEY, WORLD, stay_policy(WORLD), state, state, steps=3)
+    stays, moves = jax.jit(
+        lambda: [
+            rollout(KEY, WORLD, policy(WORLD), state, state, steps=3)
+            for policy in (stay_policy, random_policy)
+        ]
+    )()
     assert (stays.states.position == state.position[None]).all()
-    moves = rollout(KEY, WORLD, random_policy(WORLD), state, state, steps=3)
     assert np.abs(moves.actions).max() <= 1
     assert np.unique(moves.actions).size == 6

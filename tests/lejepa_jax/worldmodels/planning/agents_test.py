@@ -16,9 +16,10 @@ from lejepa_jax.worldmodels.planning import (
     latent_planner,
     receding_horizon,
 )
+from tests.lejepa_jax.worldmodels.environments.cases import jitted
 
 SIZE = 16
-WORLD = two_room(image_size=SIZE)
+WORLD = jitted(two_room(image_size=SIZE))
 KEYS = jax.random.split(jax.random.key(0), 8)
 small_cem = functools.partial(cem, num_samples=64, iterations=4, elites=8)
 

@@ -24,9 +24,10 @@ from lejepa_jax.worldmodels.planning import (
     run_trials,
     wilson_interval,
 )
+from tests.lejepa_jax.worldmodels.environments.cases import jitted
 
 KEY = jax.random.key(0)
-WORLD = two_room(image_size=16)
+WORLD = jitted(two_room(image_size=16))
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (48, 50), (60, 60), (1, 3)])
