@@ -10,6 +10,7 @@ from lejepa_jax.worldmodels.planning.agents import (
 )
 from lejepa_jax.worldmodels.planning.costs import last_step_cost, path_cost
 from lejepa_jax.worldmodels.planning.cross_entropy import cem, colored_basis, icem
+from lejepa_jax.worldmodels.planning.drawing import draw_paths, draw_scene
 from lejepa_jax.worldmodels.planning.gradient import gradient_plan
 from lejepa_jax.worldmodels.planning.host import (
     evaluate_on_host,
@@ -45,6 +46,8 @@ __all__ = [
     "cem",
     "colored_basis",
     "count_success",
+    "draw_paths",
+    "draw_scene",
     "draw_trials",
     "evaluate_on_host",
     "evaluate_success",
