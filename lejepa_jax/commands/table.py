@@ -71,6 +71,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "FILE --format timm|torchvision --architecture NAME --out FOLDER",
             "make a model of weights in the names of another library",
         ),
+        "publish": Command(
+            "publish", "MODEL hf://OWNER/NAME [--public]", "put a model on the Hugging Face hub"
+        ),
         "preview": Command("preview", "RECIPE [FLAGS]", "draw the views that a recipe trains on"),
         "sweep": Command(
             "sweep",

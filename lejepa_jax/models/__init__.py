@@ -8,6 +8,7 @@ from lejepa_jax.models.preprocessing import (
     ImagePreprocessing,
 )
 from lejepa_jax.models.saving import save
+from lejepa_jax.models.storage.hub import publish_model
 
 __all__ = [
     "CloudPreprocessing",
@@ -16,6 +17,7 @@ __all__ = [
     "Model",
     "bundled_models",
     "load",
+    "publish_model",
     "random_model",
     "save",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 from lejepa_jax.evaluation.features import fetch
 from lejepa_jax.models.card import write_card
 from lejepa_jax.models.model import Model
-from lejepa_jax.models.tensors import name_arrays, write_tensors
+from lejepa_jax.models.tensors import current_umask, name_arrays, write_tensors
 from lejepa_jax.training.storage.files import write_atomically
 
 #: Names of the files of a model.
@@ -62,7 +62,7 @@ def save(model: Model, folder: str | os.PathLike[str], *, license: str | None = 
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
     try:
-        partial.chmod(0o777 & ~_umask())
+        partial.chmod(0o777 & ~current_umask())
         config = model.config | {"features": model.features, "provenance": provenance}
         write_model_files(partial, arrays, config)
         replace_folder(partial, folder)
@@ -125,9 +125,3 @@ def replace_folder(new: Path, folder: Path) -> None:
             raise
     finally:
         shutil.rmtree(old.parent, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

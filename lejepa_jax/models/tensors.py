@@ -93,9 +93,17 @@ def write_tensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mappin
     from safetensors.numpy import save_file
 
     save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path, dict(metadata))
+    path.chmod(0o666 & ~current_umask())  # the package makes it readable for its owner alone
     with path.open("rb") as file:
         os.fsync(file.fileno())
     return sha256_of(path)
+
+
+def current_umask() -> int:
+    """Permissions that new files of this process lack."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def sha256_of(path: Path) -> str:

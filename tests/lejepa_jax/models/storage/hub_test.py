@@ -1,5 +1,6 @@
 """Models of the hub, from a server on this machine that answers as the hub does."""
 
+import base64
 import hashlib
 import http.server
 import json
@@ -26,7 +27,7 @@ def saved(model, tmp_path_factory):
 @pytest.fixture
 def hub(saved):
     """A server with one model, `somebody/tiny`; it notes what it is asked."""
-    asked = []
+    asked, made = [], {}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def log_message(self, *_):
@@ -37,6 +38,38 @@ def hub(saved):
 
         def do_GET(self):
             self.answer(body=True)
+
+        def do_POST(self):
+            asked.append(self.path)
+            given = self.rfile.read(int(self.headers["Content-Length"]))
+            parts = self.path.strip("/").split("/")
+            if self.headers["Authorization"] != "Bearer hf_somebody":
+                told = json.dumps({"error": "no such token"}).encode()
+                self.send(told, True, {}, status=401)
+            elif parts == ["api", "repos", "create"]:
+                made.update(json.loads(given))
+                self.send(
+                    json.dumps({"url": f"http://{self.headers['Host']}/somebody/tiny"}).encode(),
+                    True,
+                    {},
+                )
+            elif parts[:2] == ["api", "validate-yaml"]:
+                self.send(json.dumps({"errors": [], "warnings": []}).encode(), True, {})
+            elif parts[4] == "preupload":
+                modes = [
+                    {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                    for file in json.loads(given)["files"]
+                ]
+                self.send(json.dumps({"files": modes}).encode(), True, {})
+            elif parts[4] == "commit":
+                for line in given.decode().splitlines():
+                    entry = json.loads(line)
+                    if entry["key"] == "file":
+                        value = entry["value"]
+                        made[value["path"]] = base64.b64decode(value["content"])
+                url = f"http://{self.headers['Host']}/somebody/tiny/commit/{COMMIT}"
+                done = {"commitUrl": url, "commitOid": COMMIT}
+                self.send(json.dumps(done).encode(), True, {})
 
         def answer(self, body):
             asked.append(self.path)
@@ -68,8 +101,8 @@ def hub(saved):
             self.end_headers()
             return None
 
-        def send(self, data, body, headers):
-            self.send_response(200)
+        def send(self, data, body, headers, status=200):
+            self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
@@ -80,7 +113,7 @@ def hub(saved):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
+    yield f"http://127.0.0.1:{server.server_port}", asked, made
     server.shutdown()
     thread.join()
     server.server_close()
@@ -99,12 +132,16 @@ else:
 
 
 def loaded(name, endpoint, cache):
-    """Load in a process of its own: where the hub is, its package reads when it is imported."""
+    return answer_of(PROGRAM, [name], endpoint, cache)
+
+
+def answer_of(program, arguments, endpoint, cache, **more):
+    """What a process of its own prints: where the hub is, its package reads when imported."""
     variables = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
     variables |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_ETAG_TIMEOUT": "5"}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, name],
-        env=os.environ | variables,
+        [sys.executable, "-c", program, *arguments],
+        env=os.environ | variables | more,
         capture_output=True,
         text=True,
         check=False,
@@ -114,7 +151,7 @@ def loaded(name, endpoint, cache):
 
 
 def test_a_model_is_fetched_once_and_then_read_from_the_cache(model, hub, tmp_path):
-    endpoint, asked = hub
+    endpoint, asked, _ = hub
     assert loaded("hf://somebody/tiny", endpoint, tmp_path) == model.digest()
     assert any("model.safetensors" in path for path in asked)
     assert not any("code.py" in path for path in asked)
@@ -125,6 +162,48 @@ def test_a_model_is_fetched_once_and_then_read_from_the_cache(model, hub, tmp_pa
     said = loaded("hf://somebody/other", endpoint, tmp_path)
     assert said.startswith("error: hf://somebody/other cannot be fetched")
     assert "\n" not in said
+
+
+PUBLISH = """
+import sys
+import train
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+def test_a_model_is_published_as_one_commit_and_privately(model, saved, hub, tmp_path):
+    endpoint, asked, made = hub
+    words = ["publish", str(saved / "model.safetensors"), "hf://somebody/tiny", "--license", "mit"]
+    said = answer_of(PUBLISH, words, endpoint, tmp_path, HF_TOKEN="hf_somebody")
+    assert said == f"lejepa_jax.load('hf://somebody/tiny@{COMMIT}')"
+    assert made["name"] == "tiny"
+    assert made.get("private") or made["visibility"] == "private"  # by the version of the package
+    assert {name for name in made if "." in name} == {
+        "model.safetensors",
+        "config.json",
+        "README.md",
+    }
+    (tmp_path / "published.safetensors").write_bytes(made["model.safetensors"])
+    assert lejepa_jax.load(tmp_path / "published.safetensors").digest() == model.digest()
+    assert b"license: mit" in made["README.md"]
+    assert sum("/commit/" in path for path in asked) == 1
+
+
+def test_what_the_hub_refuses_is_one_line(saved, hub, tmp_path):
+    endpoint, _, made = hub
+    program = f"""
+import lejepa_jax
+from lejepa_jax.models import publish_model
+try:
+    publish_model(lejepa_jax.load({str(saved / "model.safetensors")!r}), "hf://somebody/tiny")
+except ValueError as error:
+    print(error)
+"""
+    said = answer_of(program, [], endpoint, tmp_path, HF_TOKEN="hf_nobody")
+    assert said.startswith("hf://somebody/tiny cannot be published: ")
+    assert "no such token" in said
+    assert "\n" not in said
+    assert not made
 
 
 @pytest.mark.parametrize(
