@@ -90,5 +90,6 @@ def draw_paths(
         text = f"solved in {end} of {budget}" if solved >= 0 else f"not solved in {budget}"
         ax.set_title(text, fontsize=8, color=INK, loc="left")
     if len(shown):
-        panels[0].legend(fontsize=7, loc="best")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=2)
     return figure
