@@ -45,7 +45,7 @@ class PushT:
         angle_tolerance: float = np.pi / 9,
     ):
         check_positive("scale", scale)
-        # Nothing is shown: without a display SDL must be told before it is loaded.
+        # Nothing is shown; SDL reads this when it is loaded.
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         with needs_extra("pusht"):
