@@ -115,6 +115,8 @@ class Monitor:
         self.since_save |= {name: [found[name]] for name in (self.rated_by,) if name in found}
         self.log.write(row)
         self.progress.show_evaluation(row)
+        if step > warmup_steps(self.recipe):
+            self.progress.alarm(row)
 
     def rate(self) -> dict[str, float]:
         """Return means since the last call, by which a checkpoint is rated; Inf without a value."""

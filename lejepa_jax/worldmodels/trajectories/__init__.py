@@ -7,6 +7,12 @@ from lejepa_jax.worldmodels.trajectories.episodes import (
     action_scale,
     digest_of,
 )
+from lejepa_jax.worldmodels.trajectories.generated import (
+    ENVIRONMENTS,
+    environment_by_name,
+    generate_trajectories,
+    is_environment,
+)
 from lejepa_jax.worldmodels.trajectories.loading import (
     READERS,
     TrajectoryReader,
@@ -14,17 +20,22 @@ from lejepa_jax.worldmodels.trajectories.loading import (
     split_episodes,
     split_windows,
 )
-from lejepa_jax.worldmodels.trajectories.windows import TrajectoryWindows
+from lejepa_jax.worldmodels.trajectories.windows import FrameRows, TrajectoryWindows
 
 __all__ = [
+    "ENVIRONMENTS",
     "READERS",
     "ActionScale",
+    "FrameRows",
     "Frames",
     "Trajectories",
     "TrajectoryReader",
     "TrajectoryWindows",
     "action_scale",
     "digest_of",
+    "environment_by_name",
+    "generate_trajectories",
+    "is_environment",
     "read_trajectories",
     "split_episodes",
     "split_windows",

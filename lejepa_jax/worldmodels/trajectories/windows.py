@@ -131,3 +131,42 @@ class TrajectoryWindows(Source):
         part = copy.copy(self)
         part._starts, part._episode = self._starts[indices], self._episode[indices]
         return part
+
+
+class FrameRows(Source):
+    """Random access to single frames of trajectories.
+
+    ``source[i]`` has ``frame`` (h w c, uint8), ``label`` (-1) and ``index``.
+
+    Args:
+        trajectories: All episodes.
+        rows: Positions of the frames.
+
+    Examples:
+        >>> found = Trajectories(frames=np.zeros((3, 4, 4, 1), np.uint8),
+        ...     actions=np.ones((3, 2), np.float32), episode_ends=np.array([3]))
+        >>> len(FrameRows(found, np.array([0, 2])))
+        2
+    """
+
+    labels: Int32[np.ndarray, " n"] | None
+
+    def __init__(self, trajectories: Trajectories, rows: Int[np.ndarray, " n"]):
+        self.trajectories, self.rows = trajectories, np.asarray(rows, np.int64)
+        self.class_names, self.labels = (), None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def gather(self, indices: Int[np.ndarray, " b"]) -> Batch:
+        """Return the frames at `indices`, stacked."""
+        indices = np.asarray(indices)
+        return {
+            "frame": self.trajectories.frames[self.rows[indices]],
+            "label": np.full(len(indices), -1, np.int32),
+            "index": indices.astype(np.int32),
+        }
+
+    def subset(self, indices: Int[np.ndarray, " b"]) -> "FrameRows":
+        """Return a source of only the frames at `indices`, in that order."""
+        return FrameRows(self.trajectories, self.rows[np.asarray(indices)])

@@ -1,0 +1,27 @@
+"""Two rooms with a door, made here: a world model to plan in, done in minutes on two CPU cores.
+
+python train.py two-room
+"""
+
+from lejepa_jax.worldmodels.config import WorldModelConfig
+from recipes import Recipe
+
+RECIPE = Recipe(
+    data="two-room(image_size=32)",
+    task=WorldModelConfig(
+        network="small(history=1)",
+        encoder="convnet(widths=(16, 32, 32), features=128)",
+        image_size=32,
+        num_frames=3,
+        action_block=2,
+        num_slices=256,
+    ),
+    steps=1500,
+    global_batch_size=128,
+    learning_rate=2e-3,
+    final_learning_rate=1e-2,
+    warmup_steps=100,
+    weight_decay=1e-3,
+    clip_norm=1.0,
+    checkpoint_every=500,
+)
