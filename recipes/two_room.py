@@ -9,11 +9,12 @@ from recipes import Recipe
 RECIPE = Recipe(
     data="two-room(image_size=32)",
     task=WorldModelConfig(
-        network="small(history=1)",
+        network="small(history=1, latent_features=128)",
         encoder="convnet(widths=(16, 32, 32), features=128)",
         image_size=32,
         num_frames=3,
-        action_block=2,
+        action_block=4,
+        regularizer_weight=0.02,
         num_slices=256,
     ),
     steps=1500,

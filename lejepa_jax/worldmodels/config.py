@@ -1,13 +1,15 @@
 """The options of training a world model."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from jax.typing import DTypeLike
 
 from lejepa_jax.augment.specs import channel_statistics, check_statistics
 from lejepa_jax.checks import check_choice, check_positive
+from lejepa_jax.choices import choose
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.objectives.directions import directions_by_name
 from lejepa_jax.objectives.regularizers.names import regularizer_by_name
@@ -17,6 +19,9 @@ from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.training.task import Task
 from lejepa_jax.worldmodels.networks.world_model import SIZES, NetworkSizes
 from lejepa_jax.worldmodels.objective import Samples
+from lejepa_jax.worldmodels.planning.cross_entropy import cem, icem
+from lejepa_jax.worldmodels.planning.gradient import gradient_plan
+from lejepa_jax.worldmodels.planning.path_integral import mppi
 from lejepa_jax.worldmodels.trajectories.generated import (
     environment_by_name,
     generate_trajectories,
@@ -25,6 +30,10 @@ from lejepa_jax.worldmodels.trajectories.generated import (
 from lejepa_jax.worldmodels.trajectories.loading import read_trajectories, split_windows
 from rope_jax.registry import parse_choice
 
+#: Planners by name.
+PLANNERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {"cem": cem, "icem": icem, "mppi": mppi, "gradient": gradient_plan}
+)
 #: Frames that a window must have to be a sample of a regularizer by itself.
 _FRAMES_OF_A_SAMPLE = 8
 
@@ -70,6 +79,8 @@ class WorldModelConfig:
             `icem(num_samples=64)`, `mppi`.
         horizon: Blocks of actions of a plan.
         execute: Blocks that are done before the next plan.
+        plan_cost: What plans are rated by: the distance to the goal over the whole `path`, or of
+            its `last` step alone, as published; which puts the way off where plans are renewed.
         budget: Steps of an episode, over the least that are needed.
 
     Raises:
@@ -78,7 +89,7 @@ class WorldModelConfig:
 
     evaluation_only: ClassVar[frozenset[str]] = frozenset(
         {"environment", "eval_batch_size", "probe_frames", "quick_examples", "plan_episodes"}
-        | {"planner", "horizon", "execute", "budget"}
+        | {"planner", "horizon", "execute", "plan_cost", "budget"}
     )
 
     network: str = "small"
@@ -111,6 +122,7 @@ class WorldModelConfig:
     planner: str = "cem"
     horizon: int = 5
     execute: int = 1
+    plan_cost: Literal["path", "last"] = "path"
     budget: float = 2.0
 
     def __post_init__(self):
@@ -132,6 +144,7 @@ class WorldModelConfig:
             self.regularize_over,
             ("per_step", "pooled", "within_episode", "both"),
         )
+        check_choice("plan_cost", self.plan_cost, ("path", "last"))
         check_statistics(self.mean, self.std)
         least = self.sizes.history + self.prediction_steps
         if self.num_frames < least:
@@ -149,6 +162,7 @@ class WorldModelConfig:
             raise ValueError(f"num_frames must be at least 3 for a path, got {self.num_frames}")
         # Unknown names are refused now, before anything is loaded.
         self.make_regularizer()
+        choose("planner", self.planner, PLANNERS)
         if self.environment is not None:
             environment_by_name(self.environment)
 

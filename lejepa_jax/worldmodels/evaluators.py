@@ -16,6 +16,7 @@ from lejepa_jax.evaluation.results import Evaluator, Picture, Results
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.training.networks import Network, Variables
 from lejepa_jax.training.task import Batch
+from lejepa_jax.worldmodels.acting import evaluate_acting
 from lejepa_jax.worldmodels.config import WorldModelConfig
 from lejepa_jax.worldmodels.detectors import detector_metrics, episode_share
 from lejepa_jax.worldmodels.dynamics import (
@@ -25,8 +26,10 @@ from lejepa_jax.worldmodels.dynamics import (
     shuffled_plans,
     surprise,
 )
+from lejepa_jax.worldmodels.environments.protocol import Environment
 from lejepa_jax.worldmodels.pictures import draw_curves, draw_imagined, draw_map
 from lejepa_jax.worldmodels.probes import r2_scores, ridge_predict
+from lejepa_jax.worldmodels.trajectories.generated import environment_by_name, is_environment
 from lejepa_jax.worldmodels.trajectories.windows import FrameRows, TrajectoryWindows
 
 # Held-out episodes of the surprise curves, paths that are drawn, blocks that are imagined.
@@ -159,6 +162,11 @@ def world_model_evaluators(
         "states": functools.partial(evaluate_states, measures),
         "imagination": functools.partial(evaluate_imagination, measures),
     }
+    environment = acts_in(config, splits)
+    if environment is not None and config.plan_episodes:
+        evaluators["acting"] = functools.partial(
+            evaluate_acting, config, measures.dynamics, environment
+        )
     shown = detector_metrics(prefix=PREFIX)
     del shown[f"{PREFIX}action_sensitivity"]
     if splits.train.state_features:
@@ -171,6 +179,20 @@ def world_model_evaluators(
             higher_is_better=True,
         )
     return evaluators, {"world": functools.partial(watch_world, measures)}, shown
+
+
+def acts_in(config: WorldModelConfig, splits: Splits) -> Environment | None:
+    """Find the environment to act in: the one that is named, or that the data was made in.
+
+    Args:
+        config: What is trained.
+        splits: The data.
+
+    Returns:
+        The environment, or None.
+    """
+    name = config.environment or splits.name
+    return environment_by_name(name) if is_environment(name) else None
 
 
 def watch_world(

@@ -22,6 +22,7 @@ import pytest
 
 import train
 from lejepa_jax.nn import ViT
+from lejepa_jax.tasks.images import ImageConfig
 from lejepa_jax.training.networks import Variables
 from lejepa_jax.training.optimizer import learning_rates
 from lejepa_jax.training.recipe import describe
@@ -296,7 +297,7 @@ def test_there_are_the_promised_recipes_and_each_says_its_command():
         json.dumps(describe(recipe))
 
 
-ON_IMAGES = [n for n, (_, recipe) in RECIPES.items() if hasattr(recipe.task, "image_size")]
+ON_IMAGES = [n for n, (_, recipe) in RECIPES.items() if isinstance(recipe.task, ImageConfig)]
 
 
 # The rest are of the same parts, and larger.

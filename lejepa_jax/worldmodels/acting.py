@@ -1,0 +1,191 @@
+"""What a world model is for: goals that are reached by planning in its latents."""
+
+import functools
+import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from lejepa_jax.choices import choose
+from lejepa_jax.data.splits import Splits
+from lejepa_jax.evaluation.features import ShardBatch
+from lejepa_jax.evaluation.results import Picture, Results
+from lejepa_jax.training.networks import Variables
+from lejepa_jax.worldmodels.config import PLANNERS, WorldModelConfig
+from lejepa_jax.worldmodels.dynamics import Dynamics, in_units
+from lejepa_jax.worldmodels.environments.policies import (
+    Policy,
+    expert_policy,
+    random_policy,
+    stay_policy,
+)
+from lejepa_jax.worldmodels.environments.protocol import Environment
+from lejepa_jax.worldmodels.pictures import draw_paths
+from lejepa_jax.worldmodels.planning.agents import receding_horizon
+from lejepa_jax.worldmodels.planning.costs import last_step_cost, path_cost
+from lejepa_jax.worldmodels.planning.success import Success, evaluate_success
+from lejepa_jax.worldmodels.trajectories.episodes import ActionScale
+
+#: Costs of imagined paths by name.
+COSTS = MappingProxyType({"path": path_cost, "last": last_step_cost})
+_BATCH = 50  # episodes at once
+
+
+def model_policy(
+    config: WorldModelConfig,
+    dynamics: Dynamics,
+    variables: Variables,
+    environment: Environment,
+    scale: ActionScale,
+) -> Policy:
+    """Make the policy that plans in the latents of a trained model.
+
+    Args:
+        config: How plans are searched for, and how the model was trained.
+        dynamics: The functions of the model.
+        variables: Of its network.
+        environment: Where it acts.
+        scale: Mean and standard deviation of the actions it was trained on.
+
+    Returns:
+        The policy.
+    """
+    block = config.action_block
+
+    def imagined(latents: Array, past: Array, actions: Array) -> Array:
+        units = functools.partial(in_units, scale, block)
+        return dynamics.imagine(variables, latents, units(past), units(actions))
+
+    return receding_horizon(
+        environment,
+        functools.partial(dynamics.encode, variables),
+        imagined,
+        planner=choose("planner", config.planner, PLANNERS),
+        cost=COSTS[config.plan_cost],
+        horizon=config.horizon,
+        block=block,
+        execute=config.execute,
+        history=dynamics.history,
+    )
+
+
+def evaluate_acting(
+    config: WorldModelConfig,
+    dynamics: Dynamics,
+    environment: Environment,
+    key: PRNGKeyArray,
+    variables: Mapping[str, Variables],
+    splits: Splits,
+    shard_batch: ShardBatch,
+    /,
+) -> Results:
+    """Count how often goals are reached, beside policies that say how hard that is.
+
+    Args:
+        config: How plans are searched for.
+        dynamics: The functions of the model.
+        environment: Where it acts.
+        key: Draws starts and goals, the same for every policy.
+        variables: Variables by name.
+        splits: The data.
+        shard_batch: Unused.
+
+    Returns:
+        Success by policy and kind of goal, with Wilson's intervals in the details, and the paths.
+    """
+    del shard_batch
+    planner = model_policy(config, dynamics, variables["encoder"], environment, splits.train.scale)
+    policies = [planner, random_policy(environment)]
+    if environment.stay is not None:
+        policies.append(stay_policy(environment))
+    if environment.oracle is not None:
+        policies.append(expert_policy(environment))
+    scores, rows, pictures = {}, {}, []
+    for kind, options in goal_kinds(environment).items():
+        found = evaluate_success(
+            key,
+            environment,
+            policies,
+            episodes=config.plan_episodes,
+            factor=config.budget,
+            batch_size=_BATCH,
+            **options,
+        )
+        scores[f"success, {kind}"] = {row.policy: row.rate for row in found.rows}
+        rows[kind] = {
+            "already_solved": found.already_solved,
+            "unreachable": found.unreachable,
+            "policies": [_finite(row._asdict()) for row in found.rows],
+        }
+        pictures.append(path_picture(kind, environment, found))
+    return Results(scores, {}, {"success": rows}, pictures)
+
+
+def goal_kinds(environment: Environment) -> dict[str, dict[str, Any]]:
+    """Say what kinds of goals there are: where there are rooms, in the same and in another one.
+
+    Args:
+        environment: The environment.
+
+    Returns:
+        Options of `sample_goal` by name.
+
+    Examples:
+        >>> from lejepa_jax.worldmodels.environments.rooms import two_room
+        >>> goal_kinds(two_room(image_size=16))
+        {'same room': {'where': 'same'}, 'other room': {'where': 'other'}}
+    """
+    if "where" in inspect.signature(environment.sample_goal).parameters:
+        return {"same room": {"where": "same"}, "other room": {"where": "other"}}
+    return {"any goal": {}}
+
+
+def path_picture(kind: str, environment: Environment, found: Success) -> Picture:
+    """Draw where the planner and the random policy went in a few episodes.
+
+    Args:
+        kind: Kind of the goals.
+        environment: The environment.
+        found: The paths.
+
+    Returns:
+        The picture.
+    """
+    chosen = np.flatnonzero(found.counted)[:6].tolist()
+    names = [row.policy for row in found.rows][:2]
+    paths = {
+        name: [
+            found.paths[name].vectors[episode][: _length(found, name, episode) + 1]
+            for episode in chosen
+        ]
+        for name in names
+    }
+    draw = functools.partial(
+        draw_paths,
+        paths,
+        found.goals[chosen],
+        np.asarray([] if environment.outline is None else environment.outline).reshape(-1, 4),
+        environment.extent,
+    )
+    rates = ", ".join(
+        f"{row.policy} {100 * row.rate:.0f} % ({100 * row.low:.0f} to {100 * row.high:.0f})"
+        for row in found.rows
+    )
+    text = (
+        f"Of {found.rows[0].episodes} episodes: {rates}. {found.already_solved} more are left out, "
+        "whose start solves the goal."
+    )
+    return Picture(f"Paths, goal in the {kind}" if "room" in kind else "Paths", draw, text)
+
+
+def _length(found: Success, name: str, episode: int) -> int:
+    solved = int(found.paths[name].solved_at[episode])
+    return solved if solved >= 0 else int(found.budgets[episode])
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN."""
+    return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
