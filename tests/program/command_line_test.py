@@ -220,6 +220,7 @@ def test_images_that_turn_unreadable_end_the_run_with_what_was_trained_saved(
     assert train.Checkpoints(tmp_path / "run").newest() == int(found[1]) >= 3
 
 
+@pytest.mark.slow
 def test_what_was_noticed_about_the_data_is_kept_with_the_run(tmp_path):
     data = write_images(tmp_path / "data", 40)
     assert run(tmp_path / "run", *FLAGS, "--data-dir", str(data), "--evaluate") == 0

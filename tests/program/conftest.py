@@ -20,10 +20,16 @@ def compilation_cache(tmp_path_factory):
     folder = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled")
     before = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    # Small programs too, as `train.py` does where it chooses the folder.
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    least = jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_compilation_cache_dir", folder)
     yield
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
     jax.config.update("jax_compilation_cache_dir", before)
     os.environ.pop("JAX_COMPILATION_CACHE_DIR")
+    os.environ.pop("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
 
 
 @contextlib.contextmanager

@@ -241,7 +241,7 @@ def test_large_kernels_and_their_moments_are_sharded_and_nothing_else():
     assert set(map(tuple, divided.values())) == {(None, None, "fsdp")}
 
 
-@pytest.mark.parametrize("mesh", ["data=8", "data=2,fsdp=4"])
+@pytest.mark.parametrize("mesh", [pytest.param("data=8", marks=pytest.mark.slow), "data=2,fsdp=4"])
 def test_parameters_cross_once_there_and_once_back_and_no_activations_at_all(mesh, monkeypatch):
     monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", {"weight": 64, "other": None})
     recipe = dataclasses.replace(tiny_run.RECIPE, mesh=mesh)

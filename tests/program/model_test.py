@@ -88,13 +88,8 @@ def test_a_model_older_than_the_newest_checkpoint_is_not_the_one_that_is_loaded(
     assert lejepa_jax.load(workdir).provenance["step"] == 20
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "classes",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("lejepa-clouds", "clouds", "parts")),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["classes", "lejepa-clouds", "clouds", "parts"])
 def test_every_family_leaves_a_model(name, tmp_path):
     flags = ["--steps", "1", "--workdir", str(tmp_path), "--devices", "1"]
     assert train.main([name, *flags]) == 0
@@ -129,6 +124,7 @@ def few_digits(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_model_is_probed_on_another_data_set(reference_run, few_digits, probed, tmp_path, capsys):
     out = tmp_path / "out"
     flags = ["--data", f"npz:{few_digits}", "--out", str(out)]

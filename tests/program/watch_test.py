@@ -67,6 +67,7 @@ def test_there_is_a_checkpoint_at_each_evaluation_and_the_best_is_kept(watched_r
     checkpoints.close()
 
 
+@pytest.mark.slow
 def test_a_watched_run_that_was_stopped_goes_on_bit_for_bit(watched_run, tmp_path, monkeypatch):
     begin = train.Stop.asked
 

@@ -64,7 +64,7 @@ def test_rankme_sees_all_directions_beside_a_large_mean(kind):
     assert expected > 1.5  # of the largest value alone it would be 1
 
 
-@pytest.mark.parametrize("kind", ["mean", "feature"])
+@pytest.mark.parametrize("kind", ["mean", pytest.param("feature", marks=pytest.mark.slow)])
 def test_rankme_of_a_large_mean_is_the_same_on_eight_devices_and_under_a_mask(kind):
     x = far(kind)
     mask = np.random.default_rng(1).random(512) < 0.7

@@ -40,8 +40,8 @@ def test_what_an_encoder_can_do_is_seen_by_its_type():
     ("text", "module", "features"),
     [
         ("vit", ViT, 384),
-        ("vit-G", ViT, 1664),
-        ("vit-g", ViT, 1408),
+        pytest.param("vit-G", ViT, 1664, marks=pytest.mark.slow),
+        pytest.param("vit-g", ViT, 1408, marks=pytest.mark.slow),
         (" vit-Ti() ", ViT, 192),
         ("vit('B')", ViT, 768),
         ('vit("S", depth=2)', ViT, 384),

@@ -63,6 +63,7 @@ def arrays():
     return [(jax.tree_util.keystr(p), np.asarray(x)) for p, x in jax.tree.leaves_with_path(found)]
 
 
+@pytest.mark.slow
 def test_64_bits_change_neither_draws_nor_types_nor_results(tmp_path):
     here = arrays()
     path = tmp_path / "arrays.npz"

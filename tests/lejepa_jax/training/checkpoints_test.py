@@ -310,6 +310,7 @@ def test_names_that_are_taken_and_names_that_are_no_number(tmp_path):
     assert (tmp_path / "checkpoints" / "²" / "mine").exists()
 
 
+@pytest.mark.slow
 def test_any_lost_or_emptied_file_of_the_newest_leads_to_the_one_before(tmp_path):
     """Without checksums: what the format itself condemns, or what can do without the file."""
     whole = tmp_path / "whole"

@@ -189,6 +189,7 @@ def test_a_model_is_published_as_one_commit_and_privately(model, saved, hub, tmp
     assert sum("/commit/" in path for path in asked) == 1
 
 
+@pytest.mark.slow
 def test_what_the_hub_refuses_is_one_line(saved, hub, tmp_path):
     endpoint, _, made = hub
     program = f"""
