@@ -23,9 +23,9 @@ from lejepa_jax.worldmodels.environments.policies import (
     stay_policy,
 )
 from lejepa_jax.worldmodels.environments.protocol import Environment
-from lejepa_jax.worldmodels.pictures import draw_paths
 from lejepa_jax.worldmodels.planning.agents import receding_horizon
 from lejepa_jax.worldmodels.planning.costs import last_step_cost, path_cost
+from lejepa_jax.worldmodels.planning.drawing import draw_paths
 from lejepa_jax.worldmodels.planning.success import Success, evaluate_success
 from lejepa_jax.worldmodels.trajectories.episodes import ActionScale
 
@@ -144,7 +144,7 @@ def goal_kinds(environment: Environment) -> dict[str, dict[str, Any]]:
 
 
 def path_picture(kind: str, environment: Environment, found: Success) -> Picture:
-    """Draw where the planner and the random policy went in a few episodes.
+    """Draw where the planner went in a few episodes.
 
     Args:
         kind: Kind of the goals.
@@ -154,21 +154,12 @@ def path_picture(kind: str, environment: Environment, found: Success) -> Picture
     Returns:
         The picture.
     """
-    chosen = np.flatnonzero(found.counted)[:6].tolist()
-    names = [row.policy for row in found.rows][:2]
-    paths = {
-        name: [
-            found.paths[name].vectors[episode][: _length(found, name, episode) + 1]
-            for episode in chosen
-        ]
-        for name in names
-    }
     draw = functools.partial(
         draw_paths,
-        paths,
-        found.goals[chosen],
-        np.asarray([] if environment.outline is None else environment.outline).reshape(-1, 4),
-        environment.extent,
+        found,
+        found.rows[0].policy,
+        outline=None if environment.outline is None else np.asarray(environment.outline),
+        extent=environment.extent,
     )
     rates = ", ".join(
         f"{row.policy} {100 * row.rate:.0f} % ({100 * row.low:.0f} to {100 * row.high:.0f})"
@@ -178,12 +169,7 @@ def path_picture(kind: str, environment: Environment, found: Success) -> Picture
         f"Of {found.rows[0].episodes} episodes: {rates}. {found.already_solved} more are left out, "
         "whose start solves the goal."
     )
-    return Picture(f"Paths, goal in the {kind}" if "room" in kind else "Paths", draw, text)
-
-
-def _length(found: Success, name: str, episode: int) -> int:
-    solved = int(found.paths[name].solved_at[episode])
-    return solved if solved >= 0 else int(found.budgets[episode])
+    return Picture(f"Paths of the planner, {kind}", draw, text)
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:

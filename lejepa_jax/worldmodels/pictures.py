@@ -1,6 +1,6 @@
 """Pictures of a world model for the report, from host arrays alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,10 +9,8 @@ from jaxtyping import Float, UInt8
 from lejepa_jax.report.drawing import (
     AFTER,
     BEFORE,
-    INK,
     NEUTRAL,
     OTHER,
-    bare_axes,
     new_figure,
     plain,
     show_image,
@@ -106,42 +104,4 @@ def draw_curves(
     ax.set_yscale("log")
     style_axes(ax, xlabel=xlabel, ylabel=ylabel)
     ax.legend(fontsize=8, frameon=False)
-    return figure
-
-
-def draw_paths(
-    paths: Mapping[str, Sequence[Float[np.ndarray, "_ s"]]],
-    goals: Float[np.ndarray, "n s"],
-    boxes: Float[np.ndarray, "b 4"],
-    extent: tuple[float, float],
-) -> "Figure":
-    """Draw where policies went, on the scene.
-
-    Args:
-        paths: States of each episode by policy; the first two numbers are where it is.
-        goals: Where the goals are.
-        boxes: Walls: low x, low y, high x, high y.
-        extent: Width and height of the scene.
-
-    Returns:
-        The figure, an episode a panel.
-    """
-    from matplotlib.patches import Rectangle
-
-    count = max(1, len(goals))
-    figure = new_figure(2.2 * count, 2.4)
-    axes = np.ravel(figure.subplots(1, count, squeeze=False))
-    for episode, (ax, goal) in enumerate(zip(axes, goals, strict=False)):
-        for low_x, low_y, high_x, high_y in boxes:
-            ax.add_patch(Rectangle((low_x, low_y), high_x - low_x, high_y - low_y, color="#cccccc"))
-        for (name, ways), color in zip(paths.items(), (AFTER, BEFORE, NEUTRAL), strict=False):
-            way = ways[episode]
-            ax.plot(way[:, 0], way[:, 1], color=color, linewidth=1.2, label=plain(name))
-        ax.plot(*ways[episode][0, :2], "o", color=INK, markersize=4)
-        ax.plot(*goal[:2], "*", color=OTHER, markersize=9)
-        ax.set_xlim(0, extent[0])
-        ax.set_ylim(extent[1], 0)
-        ax.set_aspect("equal")
-        bare_axes(ax)
-    axes[0].legend(fontsize=7, frameon=False, loc="lower left")
     return figure
