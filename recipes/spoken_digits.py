@@ -58,10 +58,10 @@ RECIPE = Recipe(
         eval_batch_size=100,
         knn_k=10,
     ),
-    steps=1600,
+    steps=900,
     global_batch_size=128,
     learning_rate=1e-3,
-    warmup_steps=160,
+    warmup_steps=90,
     weight_decay=0.05,
-    checkpoint_every=400,
+    checkpoint_every=300,
 )
