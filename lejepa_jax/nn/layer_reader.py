@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from lejepa_jax.nn.fields import Field, Values, values_of
 from lejepa_jax.nn.layers import drop_path_scales
@@ -157,6 +157,33 @@ class LayerReader(nnx.Module):
         x, grid = self._embed(images, kept=kept)
         last = deque(self._layers(x, grid, train=train, keys=keys), maxlen=1)[0]
         return self._pool(last, grid), self.norm(last)[:, self.num_prefix :]
+
+    def embeddings_and_tokens(
+        self,
+        images: Values | Field,
+        *,
+        train: bool = False,
+        keys: Key[Array, " b"] | None = None,
+    ) -> tuple[Float[Array, "b n d"], Float[Array, "b n d"], Bool[Array, "b n"]]:
+        """Compute the patch tokens before the first block and after the last, for predictions.
+
+        Args:
+            images: Normalized images, series or volumes, see a call.
+            train: As in a call.
+            keys: As in a call.
+
+        Returns:
+            The embedded patches, the final-normed tokens, and True for patches of which something
+            exists.
+
+        Raises:
+            ValueError: As in a call.
+        """
+        x, grid = self._embed(images)
+        last = deque(self._layers(x, grid, train=train, keys=keys), maxlen=1)[0]
+        before, after = x[:, self.num_prefix :], self.norm(last)[:, self.num_prefix :]
+        exists = jnp.ones(before.shape[:2], bool) if grid.share is None else grid.share > 0
+        return before, after, exists
 
     def intermediate(self, images: Values | Field, *, num_layers: int = 2) -> Float[Array, "b d"]:
         """Concatenate what a call would return after each of the last blocks.

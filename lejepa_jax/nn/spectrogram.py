@@ -244,6 +244,17 @@ class SpectrogramEncoder(nnx.Module):
         found = self.front_end(samples)
         return self.encoder.features_and_tokens(found, train=train, keys=keys)
 
+    def embeddings_and_tokens(
+        self,
+        samples: Values | Field,
+        *,
+        train: bool = False,
+        keys: Key[Array, " b"] | None = None,
+    ) -> tuple[Array, Array, Array]:
+        """Compute tokens before and after all blocks, of an encoder that has them."""
+        found = self.front_end(samples)
+        return self.encoder.embeddings_and_tokens(found, train=train, keys=keys)
+
     def intermediate(self, samples: Values | Field, *, num_layers: int = 2) -> Float[Array, "b _"]:
         """Read the last layers, of an encoder that can."""
         return self.encoder.intermediate(self.front_end(samples), num_layers=num_layers)

@@ -13,6 +13,11 @@ import numpy as np
 from lejepa_jax.checks import MissingExtra, check_choice
 from lejepa_jax.data.fields.readers.arrays import read_hdf5, read_npy, read_npz
 from lejepa_jax.data.fields.readers.folders import read_folder
+from lejepa_jax.data.fields.readers.made import (
+    read_banded_digits,
+    read_gray_digits,
+    read_solids,
+)
 from lejepa_jax.data.fields.readers.tables import read_csv, read_parquet
 from lejepa_jax.data.fields.reading import (
     FieldOptions,
@@ -36,6 +41,10 @@ READERS: Mapping[str, FieldReader] = MappingProxyType(
         "parquet": read_parquet,
         "folder": read_folder,
     }
+)
+#: Data sets that are made, by their whole name.
+MADE: Mapping[str, FieldReader] = MappingProxyType(
+    {"digits-bands": read_banded_digits, "digits-gray": read_gray_digits, "solids": read_solids}
 )
 _ENDINGS = {".npz": "npz", ".npy": "npy", ".h5": "hdf5", ".hdf5": "hdf5", ".csv": "csv"}
 _ENDINGS |= {".parquet": "parquet", ".tsv": "csv"}
@@ -67,6 +76,8 @@ def load_fields(
     ``parquet:PATH``  The same.
     ``folder:PATH``   Files, a field each: wav, flac, ogg; tif of any bands and pages; nii, nii.gz;
                       npy; png. Sub-folders are classes, folders ``train`` and ``test`` the splits.
+    ``digits-bands``  scikit-learn's digits in five bands of 16 bits; ``digits-gray`` in 8 bits.
+    ``solids``        Procedural solids of 6 families, volumes of 16 voxels a side.
     ================  ============================================================================
 
     PATH is below `data_dir` where that is given; a path may be given without the word before its
@@ -133,15 +144,16 @@ def _find(name: str, data_dir: str | None) -> tuple[FieldReader, str]:
 
         reader: Any = import_reader(own[1], own[2])
         return reader, own[3] or ""
+    if name in MADE:
+        return MADE[name], ""
     kind, colon, path = name.partition(":")
     if kind in READERS and (colon or data_dir is not None):
         return READERS[kind], path
     ending = Path(name).suffix.lower()
     if ending in _ENDINGS:
         return READERS[_ENDINGS[ending]], name
-    raise ValueError(
-        f"data must be one of {', '.join(f'{kind}:PATH' for kind in READERS)}, got {name!r}"
-    )
+    names = ", ".join([*(f"{kind}:PATH" for kind in READERS), *MADE])
+    raise ValueError(f"data must be one of {names}, got {name!r}")
 
 
 def _layout(

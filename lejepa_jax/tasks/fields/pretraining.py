@@ -217,6 +217,20 @@ def field_pretraining_task(
         (3, 2, 8)
     """
     encoder = config.encoder_maker(len(normalization.mean))
+    modality = field_modality(config, normalization)
+    return joint_embedding_task(config, modality, encoder, dtype=dtype, axis_name=axis_name)
+
+
+def field_modality(config: FieldPretrainingConfig, normalization: Normalization) -> Modality:
+    """Say what an objective has to know of fields.
+
+    Args:
+        config: Views, sizes and the encoder.
+        normalization: Of the channels.
+
+    Returns:
+        Views, inputs of the evaluation, raw rows and pictures.
+    """
     fit = config.views[0].fit
 
     def seen(field: Field) -> Values | Field:
@@ -230,20 +244,19 @@ def field_pretraining_task(
         values, extent = batch["values"], batch["extent"]
         return eval_field(values, extent, config.eval_size, normalization, fit=fit)
 
-    raw, raw_name = _raw_rows(encoder)
+    raw, raw_name = _raw_rows(config.encoder_maker(len(normalization.mean)))
 
     def pictures(source: Any, index: np.ndarray) -> np.ndarray:
         found = jax.jit(whole)({k: v for k, v in source.gather(index).items() if k != "label"})
         return draw_fields(np.asarray(found.values), np.asarray(found.measure))
 
-    modality = Modality(
+    return Modality(
         views=views,
         eval_inputs={"": lambda batch: seen(whole(batch))},
         raw=lambda batch: raw(whole(batch)),
         raw_name=raw_name,
         pictures=pictures,
     )
-    return joint_embedding_task(config, modality, encoder, dtype=dtype, axis_name=axis_name)
 
 
 def _raw_rows(encoder: Callable[..., Any]) -> tuple[Callable[[Field], Array], str]:

@@ -119,3 +119,26 @@ def test_a_truncated_archive_and_a_bomb_are_refused(tmp_path):
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"data must be one of npz:PATH, .*, got 'nothing'"):
         load("nothing")
+
+
+def test_digits_in_bands_are_the_digits_from_each_band_alone():
+    from lejepa_jax.data.fields.readers.made import from_bands
+
+    bands, gray = load("digits-bands", 2), load("digits-gray", 2)
+    assert bands.train.layout.dtype == np.uint16
+    assert gray.train.layout.dtype == np.uint8
+    found, expected = all_of(bands.test), all_of(gray.test)
+    np.testing.assert_array_equal(found["label"], expected["label"])
+    levels = np.round(from_bands(found["values"]) * 16)
+    np.testing.assert_array_equal(levels, np.repeat(np.round(expected["values"] / 255 * 16), 5, -1))
+
+
+def test_solids_are_volumes_that_nearest_neighbors_tell_apart_a_little():
+    splits = load("solids", 3)
+    train, test = all_of(splits.train), all_of(splits.test)
+    assert train["values"].shape == (1800, 16, 16, 16, 1)
+    rows = [x["values"].reshape(len(x["values"]), -1).astype(np.float32) for x in (train, test)]
+    product = rows[1] @ rows[0].T
+    distances = (rows[0] ** 2).sum(1)[None] - 2 * product
+    right = (train["label"][distances.argmin(1)] == test["label"]).mean()
+    assert 0.3 < right < 0.95
