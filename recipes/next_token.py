@@ -3,6 +3,7 @@
 python train.py next-token --data npz:FILE.npz
 
 What the files hold: see `series`. Every series is read at 256 places, 64 tokens of 4.
+Not trained here: it ran for a few steps.
 """
 
 import functools

@@ -4,6 +4,7 @@ python train.py volumes
 
 Your own scans: `--data folder:PATH` (nii, nii.gz, TIFF stacks, npy), with `--task.stored-size`
 where they are larger than memory: of larger volumes the middle is kept.
+Not trained here: it ran for 20 steps.
 """
 
 import functools
