@@ -15,7 +15,7 @@ train: $(VENV)/.train
 
 # A module is tested by one process, so that what its tests share is compiled once.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --durations=15 $(TESTS)
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m slow $(TESTS)

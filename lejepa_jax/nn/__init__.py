@@ -1,6 +1,6 @@
 """Encoders and their parts, as Flax NNX modules."""
 
-from lejepa_jax.nn.convnext_v2 import (
+from lejepa_jax.nn.convolutions.convnext_v2 import (
     CONVNEXT_SIZES,
     ConvNeXt,
     ConvNeXtBlock,
@@ -8,6 +8,8 @@ from lejepa_jax.nn.convnext_v2 import (
     GlobalResponseNorm,
     convnext,
 )
+from lejepa_jax.nn.convolutions.plain_network import CONVNET_SIZES, ConvNet, convnet
+from lejepa_jax.nn.convolutions.residual_network import ResidualBlock, ResNet, resnet
 from lejepa_jax.nn.depths import count_layers, layer_decay_factors, layer_of
 from lejepa_jax.nn.encoder import (
     ENCODERS,
@@ -32,15 +34,13 @@ from lejepa_jax.nn.layers import (
     quick_gelu,
 )
 from lejepa_jax.nn.normalization import BatchNorm, batch_norm, layer_norm, masked_moments, normalize
-from lejepa_jax.nn.plain_network import CONVNET_SIZES, ConvNet, convnet
-from lejepa_jax.nn.positions import sincos_table
 from lejepa_jax.nn.projector import Projector
-from lejepa_jax.nn.residual_network import ResidualBlock, ResNet, resnet
 from lejepa_jax.nn.spectrogram import SpectrogramEncoder, log_mel, mel_filters
-from lejepa_jax.nn.token_dropping import draw_kept_tokens
-from lejepa_jax.nn.transformer import Attention, AttentionPooling, Block, Rotate
-from lejepa_jax.nn.vision_transformer import ViT
-from lejepa_jax.nn.vit_sizes import VIT_SIZES, ViTSize, vit
+from lejepa_jax.nn.transformers.positions import sincos_table
+from lejepa_jax.nn.transformers.token_dropping import draw_kept_tokens
+from lejepa_jax.nn.transformers.transformer import Attention, AttentionPooling, Block, Rotate
+from lejepa_jax.nn.transformers.vision_transformer import ViT
+from lejepa_jax.nn.transformers.vit_sizes import VIT_SIZES, ViTSize, vit
 
 __all__ = [
     "CONVNET_SIZES",

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from lejepa_jax.nn.convnext_v2 import ConvNeXt
+from lejepa_jax.nn.convolutions.convnext_v2 import ConvNeXt
 
 # Attributes of encoders that stand behind the last block.
 _BEHIND = ("norm",)
@@ -26,7 +26,7 @@ def count_layers(encoder: Any) -> int:
 
     Examples:
         >>> from flax import nnx
-        >>> from lejepa_jax.nn.residual_network import resnet
+        >>> from lejepa_jax.nn.convolutions.residual_network import resnet
         >>> count_layers(nnx.eval_shape(lambda: resnet(18, rngs=nnx.Rngs(0))))
         10
     """
@@ -49,7 +49,7 @@ def layer_of(encoder: Any, name: str) -> int:
 
     Examples:
         >>> from flax import nnx
-        >>> from lejepa_jax.nn.vit_sizes import vit
+        >>> from lejepa_jax.nn.transformers.vit_sizes import vit
         >>> encoder = nnx.eval_shape(lambda: vit("Ti", rngs=nnx.Rngs(0)))
         >>> [layer_of(encoder, n) for n in ("cls_token", "blocks.0.expand.kernel", "norm.scale")]
         [0, 1, 13]
@@ -84,7 +84,7 @@ def layer_decay_factors(encoder: Any, params: PyTree, decay: float) -> PyTree:
 
     Examples:
         >>> from flax import nnx
-        >>> from lejepa_jax.nn.residual_network import ResNet
+        >>> from lejepa_jax.nn.convolutions.residual_network import ResNet
         >>> make = lambda: ResNet(stage_sizes=(1,), width=4, stem="small", rngs=nnx.Rngs(0))
         >>> params = {"stem": {"kernel": 0}, "blocks": {0: {"conv": 0}}}
         >>> layer_decay_factors(nnx.eval_shape(make), params, 0.5)

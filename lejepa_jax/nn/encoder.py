@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, Int, Key
 
-from lejepa_jax.nn.convnext_v2 import CONVNEXT_SIZES, ConvNeXt, convnext
-from lejepa_jax.nn.plain_network import ConvNet, convnet
-from lejepa_jax.nn.residual_network import ResNet, resnet
-from lejepa_jax.nn.vision_transformer import ViT
-from lejepa_jax.nn.vit_sizes import VIT_SIZES, vit
+from lejepa_jax.nn.convolutions.convnext_v2 import CONVNEXT_SIZES, ConvNeXt, convnext
+from lejepa_jax.nn.convolutions.plain_network import ConvNet, convnet
+from lejepa_jax.nn.convolutions.residual_network import ResNet, resnet
+from lejepa_jax.nn.transformers.vision_transformer import ViT
+from lejepa_jax.nn.transformers.vit_sizes import VIT_SIZES, vit
 from rope_jax.registry import parse_choice
 
 

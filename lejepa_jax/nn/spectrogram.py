@@ -155,7 +155,7 @@ class SpectrogramEncoder(nnx.Module):
         rngs: Source of the initial parameters.
 
     Examples:
-        >>> from lejepa_jax.nn.vision_transformer import ViT
+        >>> from lejepa_jax.nn.transformers.vision_transformer import ViT
         >>> vit = functools.partial(ViT, num_axes=1, width=8, depth=1, num_heads=1, patch_size=2,
         ...     image_size=8, pooling="mean")
         >>> def encode(samples):

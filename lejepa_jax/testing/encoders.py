@@ -84,7 +84,7 @@ def check_encoder(
 
     Examples:
         >>> from functools import partial
-        >>> from lejepa_jax.nn.residual_network import ResNet
+        >>> from lejepa_jax.nn.convolutions.residual_network import ResNet
         >>> make = partial(ResNet, stage_sizes=(1,), width=4, stem="small")
         >>> check_encoder(lambda **options: make(**options, rngs=nnx.Rngs(0)),
         ...               jax.random.normal(jax.random.key(0), (8, 4, 4, 3)), ways=())
@@ -150,7 +150,7 @@ def check_sharded(
         AssertionError: If features, running statistics or gradients differ.
 
     Examples:
-        >>> from lejepa_jax.nn.residual_network import ResNet
+        >>> from lejepa_jax.nn.convolutions.residual_network import ResNet
         >>> def make(**options):
         ...     return ResNet(stage_sizes=(1,), width=4, stem="small", rngs=nnx.Rngs(0), **options)
         >>> check_sharded(make, jnp.ones((jax.device_count(), 4, 4, 3)), "shard_map")

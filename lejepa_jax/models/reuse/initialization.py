@@ -12,7 +12,7 @@ from jaxtyping import Float
 from lejepa_jax.models.loading import load
 from lejepa_jax.models.model import Model
 from lejepa_jax.models.tensors import mismatches, name_arrays
-from lejepa_jax.nn.positions import resize_table
+from lejepa_jax.nn.transformers.positions import resize_table
 from lejepa_jax.training.networks import Variables
 from lejepa_jax.training.step import TrainState
 from lejepa_jax.training.task import Kept

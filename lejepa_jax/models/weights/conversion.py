@@ -14,9 +14,9 @@ from lejepa_jax.models.weights.pytorch import TorchModel, torch_model
 from lejepa_jax.models.weights.rules import Rule, read_weights, write_weights
 from lejepa_jax.models.weights.transformers import dialect_of
 from lejepa_jax.models.weights.transformers import rules as vit_rules
-from lejepa_jax.nn.convnext_v2 import ConvNeXt
+from lejepa_jax.nn.convolutions.convnext_v2 import ConvNeXt
+from lejepa_jax.nn.convolutions.residual_network import ResNet
 from lejepa_jax.nn.encoder import encoder_by_name
-from lejepa_jax.nn.residual_network import ResNet
 
 # What a file may hold beside the encoder: classifiers, and what pretraining alone uses.
 _IGNORED = {

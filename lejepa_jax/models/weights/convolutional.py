@@ -9,8 +9,8 @@ from lejepa_jax.models.weights.rules import (
     patches,
     rename,
 )
-from lejepa_jax.nn.convnext_v2 import ConvNeXt
-from lejepa_jax.nn.residual_network import ResNet
+from lejepa_jax.nn.convolutions.convnext_v2 import ConvNeXt
+from lejepa_jax.nn.convolutions.residual_network import ResNet
 
 
 def resnet_rules(encoder: ResNet) -> list[Rule]:

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from lejepa_jax.checks import check_choice
 from lejepa_jax.models.weights.transformers import rope_choice
-from lejepa_jax.nn.convnext_v2 import ConvNeXt
-from lejepa_jax.nn.residual_network import ResNet
-from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.nn.convolutions.convnext_v2 import ConvNeXt
+from lejepa_jax.nn.convolutions.residual_network import ResNet
+from lejepa_jax.nn.transformers.vision_transformer import ViT
 
 
 class Source(NamedTuple):

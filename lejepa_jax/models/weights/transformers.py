@@ -16,8 +16,8 @@ from lejepa_jax.models.weights.rules import (
     rename,
     token,
 )
-from lejepa_jax.nn.positions import sincos_grid
-from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.nn.transformers.positions import sincos_grid
+from lejepa_jax.nn.transformers.vision_transformer import ViT
 
 
 class Dialect(NamedTuple):

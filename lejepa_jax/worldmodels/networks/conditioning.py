@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 
 from lejepa_jax.nn.layers import check_sizes, dropout, gelu
 from lejepa_jax.nn.normalization import layer_norm
-from lejepa_jax.nn.transformer import Attention
+from lejepa_jax.nn.transformers.transformer import Attention
 
 
 class ConditionedBlock(nnx.Module):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lejepa_jax.diagnostics.density import jepa_score
-from lejepa_jax.nn.depthwise import depthwise_conv
+from lejepa_jax.nn.convolutions.depthwise import depthwise_conv
 
 MATRIX = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
 INPUTS = jnp.asarray(np.random.default_rng(1).normal(size=(5, 4)), jnp.float32)

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lejepa_jax.nn.convnext_v2 import ConvNeXt
+from lejepa_jax.nn.convolutions.convnext_v2 import ConvNeXt
+from lejepa_jax.nn.convolutions.residual_network import ResNet
 from lejepa_jax.nn.encoder import (
     ENCODERS,
     Encoder,
@@ -14,8 +15,7 @@ from lejepa_jax.nn.encoder import (
     encoder_by_name,
 )
 from lejepa_jax.nn.projector import Projector
-from lejepa_jax.nn.residual_network import ResNet
-from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.nn.transformers.vision_transformer import ViT
 
 
 def made(text, **defaults):

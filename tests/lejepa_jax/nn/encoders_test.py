@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lejepa_jax.nn.convnext_v2 import ConvNeXt
-from lejepa_jax.nn.plain_network import ConvNet
+from lejepa_jax.nn.convolutions.convnext_v2 import ConvNeXt
+from lejepa_jax.nn.convolutions.plain_network import ConvNet
+from lejepa_jax.nn.convolutions.residual_network import ResNet
 from lejepa_jax.nn.projector import Projector
-from lejepa_jax.nn.residual_network import ResNet
-from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.nn.transformers.vision_transformer import ViT
 from lejepa_jax.testing import check_encoder, check_sharded, encoders, random_variables
 from lejepa_jax.testing.encoders import Way
 

@@ -8,8 +8,8 @@ from flax import nnx
 
 from lejepa_jax.nn.fields import Field, causal_mask
 from lejepa_jax.nn.layers import patchify
-from lejepa_jax.nn.positions import grid_positions, sincos_grid, sincos_table
-from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.nn.transformers.positions import grid_positions, sincos_grid, sincos_table
+from lejepa_jax.nn.transformers.vision_transformer import ViT
 
 SHAPES = {1: (6,), 2: (4, 6), 3: (2, 4, 6)}
 

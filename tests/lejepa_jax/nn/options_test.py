@@ -9,7 +9,7 @@ from flax import nnx
 
 import rope_jax
 from lejepa_jax.nn import AttentionPooling, Block, ConvNeXt, ViT, resnet
-from lejepa_jax.nn.residual_network import ResidualBlock
+from lejepa_jax.nn.convolutions.residual_network import ResidualBlock
 
 RNG = np.random.default_rng(0)
 TOKENS = RNG.standard_normal((2, 5, 8)).astype("f4")

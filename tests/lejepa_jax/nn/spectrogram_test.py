@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from lejepa_jax.nn import ViT
+from lejepa_jax.nn.convolutions.residual_network import ResNet
 from lejepa_jax.nn.fields import Field
-from lejepa_jax.nn.residual_network import ResNet
 from lejepa_jax.nn.spectrogram import SpectrogramEncoder, log_mel, mel_filters
 
 RATE, WINDOW, HOP, BANDS = 8000.0, 64, 32, 10

@@ -13,10 +13,10 @@ from flax import nnx
 
 from lejepa_jax.evaluation.linear import select_l2
 from lejepa_jax.evaluation.suite import run_probes
-from lejepa_jax.nn.convnext_v2 import ConvNeXt
+from lejepa_jax.nn.convolutions.convnext_v2 import ConvNeXt
+from lejepa_jax.nn.convolutions.residual_network import ResNet
 from lejepa_jax.nn.projector import Projector
-from lejepa_jax.nn.residual_network import ResNet
-from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.nn.transformers.vision_transformer import ViT
 
 ROOT = Path(__file__).parents[3]
 SMALL = {"width": 8, "depth": 2, "num_heads": 2, "patch_size": 4, "image_size": 8}

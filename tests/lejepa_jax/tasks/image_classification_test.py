@@ -17,7 +17,7 @@ from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.data.images.arrays import from_arrays
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.results import run_evaluators
-from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.nn.transformers.vision_transformer import ViT
 from lejepa_jax.objectives.regularizers import covariance
 from lejepa_jax.objectives.supervised import cross_entropy, soft_targets
 from lejepa_jax.report.tables import results_table

@@ -14,8 +14,8 @@ from lejepa_jax.data.images.arrays import from_arrays
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.quick import run_quick_evaluators
 from lejepa_jax.evaluation.results import run_evaluators
-from lejepa_jax.nn.residual_network import ResNet
-from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.nn.convolutions.residual_network import ResNet
+from lejepa_jax.nn.transformers.vision_transformer import ViT
 from lejepa_jax.statistics.normality import epps_pulley
 from lejepa_jax.tasks.embeddings import point_statistic
 from lejepa_jax.tasks.image_pretraining import PretrainingConfig

@@ -71,6 +71,7 @@ def test_sigreg_has_the_published_scale():
     np.testing.assert_allclose(point, 51.5, atol=0.1)
 
 
+@pytest.mark.slow
 def test_which_latents_are_one_sample():
     latents = jax.random.normal(KEY, (6, 9, 2)) + 3 * jnp.arange(6.0)[:, None, None]
     values = {

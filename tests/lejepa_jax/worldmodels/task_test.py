@@ -94,7 +94,7 @@ def test_the_loss_is_the_sum_of_its_terms(one_device):
     assert float(metrics["shuffled_ratio"]) != 1
 
 
-@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.slow), 8])
+@pytest.mark.parametrize("devices", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (4, 8))])
 def test_loss_and_gradient_do_not_depend_on_the_number_of_devices(one_device, splits, devices):
     _, variables, batch, expected = one_device
     mesh = jax.make_mesh((devices,), ("d",), (AxisType.Auto,), devices=jax.devices()[:devices])
@@ -109,6 +109,7 @@ def test_loss_and_gradient_do_not_depend_on_the_number_of_devices(one_device, sp
     jax.tree.map(close, gradient, expected[2])
 
 
+@pytest.mark.slow
 def test_no_gradient_reaches_what_is_predicted_where_it_is_stopped(one_device, splits):
     """With weight 0 on all else, the encoder then learns through the context alone."""
     _, variables, batch, _ = one_device

@@ -114,6 +114,7 @@ def test_folders_cannot_be_embedded_yet_and_one_line_says_so(run):
         embed_folder(model, str(run), str(run / "features.npz"))
 
 
+@pytest.mark.slow
 def test_preview_draws_the_views(run, tmp_path):
     from PIL import Image
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lejepa_jax.nn.transformer import Attention, Block
+from lejepa_jax.nn.transformers.transformer import Attention, Block
 
 N, WIDTH, HEADS = 5, 8, 2
 RNG = np.random.default_rng(0)

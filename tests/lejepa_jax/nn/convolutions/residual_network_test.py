@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lejepa_jax.nn.residual_network import ResidualBlock, ResNet, resnet
+from lejepa_jax.nn.convolutions.residual_network import ResidualBlock, ResNet, resnet
 
 
 def convolve(kernel, x, stride):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from lejepa_jax.nn.depthwise import depthwise_conv
+from lejepa_jax.nn.convolutions.depthwise import depthwise_conv
 
 
 def arrays(shape=(5, 4, 6, 3), kernel=(3, 5), dtype=jnp.float32):

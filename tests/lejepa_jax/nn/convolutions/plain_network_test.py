@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from lejepa_jax.nn import encoder_by_name
-from lejepa_jax.nn.plain_network import ConvNet
+from lejepa_jax.nn.convolutions.plain_network import ConvNet
 
 
 def test_the_same_dot_in_two_places_has_two_features_and_any_side_that_patches_tile_will_do():

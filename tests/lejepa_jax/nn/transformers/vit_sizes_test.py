@@ -2,7 +2,7 @@ import jax
 import pytest
 from flax import nnx
 
-from lejepa_jax.nn.vit_sizes import vit
+from lejepa_jax.nn.transformers.vit_sizes import vit
 
 
 def count(make):

@@ -22,7 +22,6 @@ from lejepa_jax.nn.fields import (
     values_of,
     weighted_mean,
 )
-from lejepa_jax.nn.layer_reader import LayerReader, TokenGrid
 from lejepa_jax.nn.layers import (
     check_images,
     check_sizes,
@@ -31,15 +30,16 @@ from lejepa_jax.nn.layers import (
     repeat_rows,
 )
 from lejepa_jax.nn.normalization import layer_norm
-from lejepa_jax.nn.positions import (
+from lejepa_jax.nn.transformers.layer_reader import LayerReader, TokenGrid
+from lejepa_jax.nn.transformers.positions import (
     encode_positions,
     grid_positions,
     position_by_name,
     resize_table,
     sincos_grid,
 )
-from lejepa_jax.nn.token_dropping import take_tokens
-from lejepa_jax.nn.transformer import AttentionPooling, Block, Rotate
+from lejepa_jax.nn.transformers.token_dropping import take_tokens
+from lejepa_jax.nn.transformers.transformer import AttentionPooling, Block, Rotate
 from lejepa_jax.statistics.reductions import AxisName
 
 

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from lejepa_jax.checks import check_choice
-from lejepa_jax.nn.depthwise import CONVOLUTIONS
+from lejepa_jax.nn.convolutions.depthwise import CONVOLUTIONS
 from lejepa_jax.nn.layers import (
     check_images,
     check_sizes,

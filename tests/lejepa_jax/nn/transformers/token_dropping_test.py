@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from lejepa_jax.nn import Field, ViT
-from lejepa_jax.nn.token_dropping import draw_kept_tokens, kept_count
+from lejepa_jax.nn.transformers.token_dropping import draw_kept_tokens, kept_count
 
 KEYS = jax.random.split(jax.random.key(3), 3)
 

@@ -7,7 +7,7 @@ from typing import Any
 from flax import nnx
 
 from lejepa_jax.checks import check_choice
-from lejepa_jax.nn.vision_transformer import ViT
+from lejepa_jax.nn.transformers.vision_transformer import ViT
 
 
 @dataclass(frozen=True)

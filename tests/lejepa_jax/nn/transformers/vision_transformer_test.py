@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rope_jax
-from lejepa_jax.nn.positions import sincos_table
-from lejepa_jax.nn.vision_transformer import ViT
-from lejepa_jax.nn.vit_sizes import vit
+from lejepa_jax.nn.transformers.positions import sincos_table
+from lejepa_jax.nn.transformers.vision_transformer import ViT
+from lejepa_jax.nn.transformers.vit_sizes import vit
 from rope_jax import Encoding, patch_grid
 
 WIDTH, HEADS, PATCH = 8, 2, 2

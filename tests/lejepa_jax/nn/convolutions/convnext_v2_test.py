@@ -8,7 +8,12 @@ import pytest
 import scipy.special
 from flax import nnx
 
-from lejepa_jax.nn.convnext_v2 import CONVNEXT_SIZES, ConvNeXt, GlobalResponseNorm, convnext
+from lejepa_jax.nn.convolutions.convnext_v2 import (
+    CONVNEXT_SIZES,
+    ConvNeXt,
+    GlobalResponseNorm,
+    convnext,
+)
 
 
 def layer_norm(norm, x):

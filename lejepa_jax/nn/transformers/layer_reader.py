@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from lejepa_jax.nn.fields import Field, Values, values_of
 from lejepa_jax.nn.layers import drop_path_scales
-from lejepa_jax.nn.token_dropping import draw_kept_tokens
-from lejepa_jax.nn.transformer import Rotate
+from lejepa_jax.nn.transformers.token_dropping import draw_kept_tokens
+from lejepa_jax.nn.transformers.transformer import Rotate
 
 
 class TokenGrid(NamedTuple):

@@ -1,0 +1,20 @@
+"""Transformers: blocks, positions, token dropping, and what is read from their layers."""
+
+from lejepa_jax.nn.transformers.positions import sincos_table
+from lejepa_jax.nn.transformers.token_dropping import draw_kept_tokens
+from lejepa_jax.nn.transformers.transformer import Attention, AttentionPooling, Block, Rotate
+from lejepa_jax.nn.transformers.vision_transformer import ViT
+from lejepa_jax.nn.transformers.vit_sizes import VIT_SIZES, ViTSize, vit
+
+__all__ = [
+    "VIT_SIZES",
+    "Attention",
+    "AttentionPooling",
+    "Block",
+    "Rotate",
+    "ViT",
+    "ViTSize",
+    "draw_kept_tokens",
+    "sincos_table",
+    "vit",
+]
