@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from lejepa_jax.checks import needs_extra
 
 if TYPE_CHECKING:
-    import gymnasium
+    import gymnasium  # pyright: ignore[reportMissingImports]
 
 
 class GymnasiumEnvironment:
@@ -45,15 +45,16 @@ class GymnasiumEnvironment:
         stay: Float[np.ndarray, "a"] | None = None,
     ):
         with needs_extra("gym"):
-            import gymnasium
+            import gymnasium  # pyright: ignore[reportMissingImports]
 
+        made: Any = environment
         if isinstance(environment, str):
-            environment = gymnasium.make(environment, render_mode="rgb_array")
-        space = environment.action_space
+            made = gymnasium.make(environment, render_mode="rgb_array")
+        space = made.action_space
         if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
             raise ValueError(f"action_space must be a Box of one axis, got {space}")
-        self.name = environment.spec.id if environment.spec else type(environment).__name__
-        self.environment = environment
+        self.name = made.spec.id if made.spec else type(made).__name__
+        self.environment = made
         self.action_low = np.asarray(space.low, np.float32)
         self.action_high = np.asarray(space.high, np.float32)
         self.tolerance = tolerance

@@ -49,7 +49,7 @@ class PushT:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         with needs_extra("pusht"):
-            from gym_pusht.envs.pusht import PushTEnv
+            from gym_pusht.envs.pusht import PushTEnv  # pyright: ignore[reportMissingImports]
 
         self.name = "push-t"
         self.relative, self.scale = relative, scale

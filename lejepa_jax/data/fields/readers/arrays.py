@@ -90,7 +90,7 @@ def read_hdf5(request: FieldRequest) -> FieldSets:
         ValueError: If it is no file of fields.
     """
     with needs_extra("hdf5"):
-        import h5py
+        import h5py  # pyright: ignore[reportMissingImports]
 
     path = request.path
     if not path.is_file():

@@ -38,7 +38,7 @@ def read_sound(path: Path, request: FieldRequest) -> FileContents:
         Exception: Of any kind, on damaged files.
     """
     with needs_extra("sound"):
-        import soundfile
+        import soundfile  # pyright: ignore[reportMissingImports]
 
     _require_axes(request, 1, "a sound")
     with soundfile.SoundFile(path) as file:
@@ -67,7 +67,7 @@ def read_tiff(path: Path, request: FieldRequest) -> FileContents:
         Exception: Of any kind, on damaged files.
     """
     with needs_extra("tiff"):
-        import tifffile
+        import tifffile  # pyright: ignore[reportMissingImports]
 
     with tifffile.TiffFile(path) as file:
         if len(file.series) != 1:
@@ -133,7 +133,7 @@ def read_nifti(path: Path, request: FieldRequest) -> FileContents:
         Exception: Of any kind, on damaged files.
     """
     with needs_extra("nifti"):
-        import nibabel
+        import nibabel  # pyright: ignore[reportMissingImports]
 
     image: Any = nibabel.load(path)
     shape, rank = image.shape, request.num_axes
