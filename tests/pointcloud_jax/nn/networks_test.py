@@ -240,7 +240,7 @@ def test_every_parameter_learns(training_step):
         (lambda: config(OURS, widths=(4, 7)), "widths must be even"),
         (lambda: ours(cloud(2, 4)), "k must be between 1 and the 3 possible neighbors, got 4"),
         (lambda: ours(cloud(2, 20), normals=cloud(2, 20)), "normals must be left out"),
-        (lambda: ours(cloud(2, 20), train=True), "keys must hold one key a cloud"),
+        (lambda: ours(cloud(2, 20), train=True), "keys must hold one key an example"),
         (lambda: parts(cloud(2, 20), normals=cloud(2, 20)), "category must be given"),
     ],
 )

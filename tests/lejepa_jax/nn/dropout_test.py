@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pointcloud_jax.nn import layers
+from lejepa_jax.nn import layers
 
 
 def test_dropout_depends_on_the_examples_own_key():
@@ -18,7 +18,7 @@ def test_dropout_depends_on_the_examples_own_key():
 
 
 def test_missing_keys_are_named():
-    with pytest.raises(ValueError, match="keys must hold one key a cloud"):
+    with pytest.raises(ValueError, match="keys must hold one key an example"):
         layers.dropout(jnp.ones((1, 2)), None, 0, 0.5)
 
 
