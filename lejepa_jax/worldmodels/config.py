@@ -63,7 +63,7 @@ class WorldModelConfig:
         statistic: Statistic of SIGReg, by name.
         directions: How its directions are drawn: `unit`, `orthogonal` or `sobol`.
         num_slices: Directions, fresh at every step.
-        inverse_weight: Weight of inverse dynamics: the actions are told from the latents before and
+        inverse_weight: Weight of inverse dynamics: actions are predicted from latents before and
             after. Against latents that hold what never changes. 0 for none.
         straightening_weight: Weight of the curvature of paths; 0 for none.
         episodes: Episodes of an environment, where the data is generated.

@@ -335,7 +335,7 @@ def evaluate_imagination(
         "one_step_error": float(errors["true"][:, 0].mean()),
     }
     jumps = look(2 * _AHEAD, 2 * _EPISODES, shard_batch)
-    told, curve, middle = _surprise(measures, own, *jumps[1:])
+    scores, curve, middle = _surprise(measures, own, *jumps[1:])
     pictures.append(
         Picture(
             "Surprise",
@@ -348,7 +348,7 @@ def evaluate_imagination(
     )
     details = {"imagination": {name: values.tolist() for name, values in curves.items()}}
     details["surprise"] = {name: values.tolist() for name, values in curve.items()}
-    return Results({}, {"encoder": found | told}, details, pictures)
+    return Results({}, {"encoder": found | scores}, details, pictures)
 
 
 def nearest_rows(latents: Float[np.ndarray, "n h d"], frames: Frames) -> Int[np.ndarray, "n h"]:

@@ -300,7 +300,7 @@ def kept_type(dtype: np.dtype) -> np.dtype:
         The type: float64 becomes float32, for devices compute in it.
 
     Raises:
-        ValueError: For 64-bit integers, complex numbers and anything that is no number.
+        ValueError: For 64-bit integers, complex numbers and anything that is not numeric.
 
     Examples:
         >>> kept_type(np.dtype(">u2")), kept_type(np.dtype("float64"))

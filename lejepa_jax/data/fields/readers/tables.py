@@ -118,7 +118,7 @@ def series_of_columns(columns: Columns, request: FieldRequest, version: str) -> 
         The series.
 
     Raises:
-        ValueError: If there are no series, or a value is no number.
+        ValueError: If there are no series, or a value is not numeric.
     """
     lower = {name.strip().lower(): values for name, values in columns.items()}
     count = len(next(iter(lower.values()), ()))

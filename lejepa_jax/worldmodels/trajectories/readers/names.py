@@ -64,7 +64,7 @@ def make_trajectories(frames: Any, arrays: Mapping[str, np.ndarray]) -> Trajecto
         The trajectories, with a digest for their version.
 
     Raises:
-        ValueError: If the arrays are no numbers, or do not fit together.
+        ValueError: If the arrays are not numeric, or do not fit together.
     """
     actions = _numbers("actions", arrays["actions"])
     states = _numbers("states", arrays["states"]) if "states" in arrays else None

@@ -44,8 +44,8 @@ def hub(saved):
             given = self.rfile.read(int(self.headers["Content-Length"]))
             parts = self.path.strip("/").split("/")
             if self.headers["Authorization"] != "Bearer hf_somebody":
-                told = json.dumps({"error": "no such token"}).encode()
-                self.send(told, True, {}, status=401)
+                refusal = json.dumps({"error": "no such token"}).encode()
+                self.send(refusal, True, {}, status=401)
             elif parts == ["api", "repos", "create"]:
                 made.update(json.loads(given))
                 self.send(
