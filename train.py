@@ -40,7 +40,7 @@ from lejepa_jax.report.page import write_report
 from lejepa_jax.report.tables import results_table
 from lejepa_jax.training.boards.names import check_loggers
 from lejepa_jax.training.checkpoints import Checkpoints
-from lejepa_jax.training.command_line import parse
+from lejepa_jax.training.command_line import parse, program_words
 from lejepa_jax.training.console import Progress, make_console, silence_libraries
 from lejepa_jax.training.devices import (
     cache_compiled_programs,
@@ -250,7 +250,7 @@ def evaluate(run: Run, state: TrainState) -> Results:
 
 def main(arguments: list[str], given: tuple[str, Recipe] | None = None) -> int:
     """Run the program, or train a recipe that a command has made; returns the exit code."""
-    command = shlex.join(["python", "train.py", *arguments])
+    command = shlex.join([*program_words(), *arguments])
     silence_libraries()
     debug = bool(os.environ.get("LEJEPA_DEBUG"))
     with contextlib.ExitStack() as held:

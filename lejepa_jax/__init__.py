@@ -84,6 +84,8 @@ if TYPE_CHECKING:
     from lejepa_jax.models.loading import load
     from lejepa_jax.models.saving import save
 
+__version__ = "0.2.0"
+
 __all__ = [
     "CloudSummary",
     "Covariance",
@@ -168,11 +170,7 @@ _RENAMED = {"generalised_normal_target": "generalized_normal_target"}
 
 
 def __getattr__(name: str) -> object:
-    """Give the version, what is imported late, and by its old name what was renamed."""
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("lejepa-jax")
+    """Give what is imported late, and by its old name what was renamed."""
     if name in _LATE:
         return getattr(importlib.import_module(_LATE[name]), name)
     if name in _RENAMED:

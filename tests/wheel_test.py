@@ -1,10 +1,17 @@
 """What people install: the wheel, in a folder of its own, away from this clone."""
 
+import os
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+import lejepa_jax
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,16 +39,22 @@ print("modules", count)
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The wheel, built and installed without a network."""
+    """The wheel that the source distribution makes, built and installed without a network."""
     built, folder = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("installed")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    # A copy is built, since setuptools leaves a folder `build` behind.
+    # A copy is built, since setuptools leaves folders behind.
     clone = tmp_path_factory.mktemp("copy") / "clone"
-    names = ("rope_jax", "lejepa_jax", "pointcloud_jax", "pyproject.toml", "README.md", "LICENSE")
-    clone.mkdir()
-    subprocess.run(["cp", "-r", *(str(ROOT / name) for name in names), str(clone)], check=True)
-    command = ["wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", str(built), str(clone)]
-    subprocess.run([*pip, *command], check=True)
+    left_out = shutil.ignore_patterns(".*", "runs", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, clone, ignore=left_out)
+    make = f"from setuptools import build_meta; build_meta.build_sdist({str(built)!r})"
+    quiet = subprocess.DEVNULL
+    subprocess.run([sys.executable, "-c", make], cwd=clone, stdout=quiet, stderr=quiet, check=True)
+    (source,) = built.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    assert held >= {"train.py", "recipes/digits.py", "tests/wheel_test.py", "docs/models.md"}
+    command = ["wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", str(built)]
+    subprocess.run([*pip, *command, str(source)], check=True)
     (wheel,) = built.glob("*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", str(folder), str(wheel)], check=True)
     return folder
@@ -55,13 +68,35 @@ def test_the_wheel_holds_every_module_and_runs_outside_the_clone(installed):
     }
     got = {path.relative_to(installed).with_suffix("") for path in installed.rglob("*.py")}
     assert modules <= got, sorted(map(str, modules - got))
+    printed = run_installed(installed, "-c", PROGRAM, str(installed), cwd=installed)
+    assert int(printed.split()[-1]) > 100
+    (metadata,) = installed.glob("lejepa_jax-*.dist-info/METADATA")
+    assert f"\nVersion: {lejepa_jax.__version__}\n" in metadata.read_text()
+
+
+def test_the_command_runs_from_the_wheel_alone(installed, tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.full((9, 7), 200, np.uint8)).save(tmp_path / "images" / "one.png")
+    lejepa = str(installed / "bin" / "lejepa")
+    shown = run_installed(installed, lejepa, "--help", cwd=tmp_path)
+    assert "digits" in shown
+    assert "embed MODEL" in shown
+    command = ["embed", "digits", "--data-dir", "images", "--devices", "1"]
+    run_installed(installed, lejepa, *command, cwd=tmp_path)
+    with np.load(tmp_path / "features.npz") as features:
+        assert features["features"].shape == (1, 576)
+
+
+def run_installed(folder, *arguments, cwd):
+    """Run Python where the packages of the wheel come before all others."""
+    own = {"PYTHONPATH": str(folder), "JAX_PLATFORMS": "cpu", "HOME": str(folder)}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(installed)],
-        cwd=installed,
-        env={"PYTHONPATH": str(installed), "JAX_PLATFORMS": "cpu", "HOME": str(installed)},
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=own | {"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[-1]) > 100
+    return done.stdout

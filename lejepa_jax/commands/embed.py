@@ -14,6 +14,7 @@ from lejepa_jax.commands.options import cores, parse_options, prepare_devices
 from lejepa_jax.commands.table import Program
 from lejepa_jax.models.embedding import embed_folder
 from lejepa_jax.models.loading import load
+from lejepa_jax.training.command_line import program_words
 from lejepa_jax.training.signals import Stop
 
 _SHOWN = 20
@@ -69,7 +70,7 @@ def run(arguments: list[str], program: Program) -> int:
     for record in found.unreadable[:_SHOWN]:
         say(f"skipped {record.name}: {record.reason}")
     if not found.finished:
-        again = shlex.join(["python", "train.py", *arguments])
+        again = shlex.join([*program_words(), *arguments])
         say(f"stopped after {found.rows:,} images; go on with: {again}")
         return 0 if stop.signal == signal.SIGTERM else 128 + (stop.signal or 0)
     say(

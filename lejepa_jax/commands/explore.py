@@ -32,6 +32,7 @@ from lejepa_jax.models.loading import load
 from lejepa_jax.models.model import Model
 from lejepa_jax.models.preprocessing import ImagePreprocessing
 from lejepa_jax.report.explorer import Explored, write_explorer
+from lejepa_jax.training.command_line import program_words
 from lejepa_jax.training.console import duration
 from lejepa_jax.training.errors import UsageError
 from lejepa_jax.training.signals import Stop
@@ -109,7 +110,7 @@ def run(arguments: list[str], program: Program) -> int:
             model, options.data_dir, kept, stop=lambda: stop.asked(0), progress=progress
         )
     if not found.finished:
-        again = shlex.join(["python", "train.py", *arguments])
+        again = shlex.join([*program_words(), *arguments])
         say(f"stopped after {found.rows:,} images; go on with: {again}")
         return 0 if stop.signal == signal.SIGTERM else 128 + (stop.signal or 0)
     began = time.perf_counter()

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import jax
 
-from lejepa_jax.training.command_line import unboxed
+from lejepa_jax.training.command_line import program_words, unboxed
 from lejepa_jax.training.devices import cache_compiled_programs
 from lejepa_jax.training.errors import UsageError
 
@@ -32,7 +32,7 @@ def parse_options(kind: type[T], arguments: list[str]) -> T:
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
-            return tyro.cli(kind, args=arguments[1:], prog=f"train.py {arguments[0]}")
+            return tyro.cli(kind, args=arguments[1:], prog=f"{program_words()[-1]} {arguments[0]}")
     except SystemExit as exit_:
         if exit_.code == 0:
             raise

@@ -9,6 +9,7 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from lejepa_jax.training.errors import UsageError
@@ -27,13 +28,25 @@ ALIASES = {
 }
 
 
+def program_words() -> list[str]:
+    """Return what a person types to start this program, as printed commands begin.
+
+    Returns:
+        `lejepa` if it was started by that name, else `python train.py`.
+
+    Examples:
+        >>> program_words()
+        ['python', 'train.py']
+    """
+    return ["lejepa"] if Path(sys.argv[0]).stem == "lejepa" else ["python", "train.py"]
+
+
 def parse(
     arguments: list[str],
     recipes: Mapping[str, tuple[str, Recipe]],
     *,
     default: str,
     commands: str = "",
-    prog: str = "train.py",
 ) -> tuple[str, Recipe]:
     """Read the recipe and its flags.
 
@@ -42,7 +55,6 @@ def parse(
         recipes: Docstring and configuration of every recipe, by name.
         default: The recipe where none is named.
         commands: What else the program can do, for the help.
-        prog: Name of the program.
 
     Returns:
         The name of the recipe, and the recipe.
@@ -81,7 +93,7 @@ def parse(
             recipe = tyro.extras.overridable_config_cli(
                 found,
                 args=flags,
-                prog=prog,
+                prog=program_words()[-1],
                 description="Train a recipe, on any number of devices. The same command resumes "
                 f"a run that was stopped. Without a recipe: {default}."
                 + (f"\n\nCommands beside training:\n{commands}" if commands else ""),

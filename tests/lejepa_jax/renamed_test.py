@@ -1,6 +1,6 @@
 """Names of the top level that changed are still found, with a warning."""
 
-import importlib.metadata
+import re
 
 import pytest
 
@@ -19,5 +19,5 @@ def test_other_names_are_not_there():
         lejepa_jax.sigregs  # noqa: B018
 
 
-def test_the_version_is_that_of_the_package():
-    assert lejepa_jax.__version__ == importlib.metadata.version("lejepa-jax")
+def test_the_package_says_its_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", lejepa_jax.__version__)
