@@ -75,6 +75,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "publish", "MODEL hf://OWNER/NAME [--public]", "put a model on the Hugging Face hub"
         ),
         "preview": Command("preview", "RECIPE [FLAGS]", "draw the views that a recipe trains on"),
+        "replay": Command(
+            "replay",
+            "RECORDINGS --out PATH",
+            "replay recorded actions with noise, as more trajectories to train on",
+        ),
         "sweep": Command(
             "sweep",
             "RECIPE [FLAGS, some with several values] [--seeds N] [--jobs N]",

@@ -17,11 +17,13 @@ from lejepa_jax.objectives.regularizers.protocol import Regularizer
 from lejepa_jax.statistics.names import statistic_by_name
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.training.task import Task
+from lejepa_jax.worldmodels.environments.host import host_environment_by_name, is_host_environment
 from lejepa_jax.worldmodels.networks.world_model import SIZES, NetworkSizes
 from lejepa_jax.worldmodels.objective import Samples
 from lejepa_jax.worldmodels.planning.cross_entropy import cem, icem
 from lejepa_jax.worldmodels.planning.gradient import gradient_plan
 from lejepa_jax.worldmodels.planning.path_integral import mppi
+from lejepa_jax.worldmodels.trajectories.episodes import relative_actions
 from lejepa_jax.worldmodels.trajectories.generated import (
     environment_by_name,
     generate_trajectories,
@@ -70,7 +72,12 @@ class WorldModelConfig:
         episode_steps: Frames of each.
         test_fraction: Part of the episodes that is held out.
         memory_limit: Bytes that frames may take in memory; others are read when they are needed.
-        environment: Environment that is acted in at the end, by name; by default that of the data.
+        environment: Environment that is acted in at the end, by name: `two-room`, or on the host
+            `push-t`; or what makes one of the host. By default that of the data.
+        goal_steps: In environments of the host, steps from a recorded start to its goal.
+        action_unit: For recorded actions that are target positions, in the units of the first
+            numbers of the states: they are made relative to these, and divided by this unit, as
+            `push-t` takes them with 100. None leaves actions as recorded.
         eval_batch_size: Frames at a time in evaluation.
         probe_frames: Frames that probes are fitted to, and are scored on, at most.
         quick_examples: Held-out windows that are measured during training.
@@ -88,7 +95,14 @@ class WorldModelConfig:
     """
 
     evaluation_only: ClassVar[frozenset[str]] = frozenset(
-        {"environment", "eval_batch_size", "probe_frames", "quick_examples", "plan_episodes"}
+        {
+            "environment",
+            "goal_steps",
+            "eval_batch_size",
+            "probe_frames",
+            "quick_examples",
+            "plan_episodes",
+        }
         | {"planner", "horizon", "execute", "plan_cost", "budget"}
     )
 
@@ -114,7 +128,9 @@ class WorldModelConfig:
     episode_steps: int = 60
     test_fraction: float = 0.1
     memory_limit: int = 2**31
-    environment: str | None = None
+    environment: str | Callable[..., Any] | None = None
+    goal_steps: int = 25
+    action_unit: float | None = None
     eval_batch_size: int = 256
     probe_frames: int = 5000
     quick_examples: int = 512
@@ -163,8 +179,13 @@ class WorldModelConfig:
         # Unknown names are refused now, before anything is loaded.
         self.make_regularizer()
         choose("planner", self.planner, PLANNERS)
-        if self.environment is not None:
+        check_positive("goal_steps", self.goal_steps)
+        if self.action_unit is not None:
+            check_positive("action_unit", self.action_unit)
+        if isinstance(self.environment, str) and not is_host_environment(self.environment):
             environment_by_name(self.environment)
+        elif isinstance(self.environment, str):
+            host_environment_by_name(self.environment)
 
     @property
     def sizes(self) -> NetworkSizes:
@@ -240,6 +261,8 @@ class WorldModelConfig:
             )
         else:
             found = read_trajectories(name, data_dir=data_dir, memory_limit=self.memory_limit)
+        if self.action_unit is not None:
+            found = relative_actions(found, unit=self.action_unit)
         return split_windows(
             name,
             found,

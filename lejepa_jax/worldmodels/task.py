@@ -23,7 +23,7 @@ from lejepa_jax.training.networks import network
 from lejepa_jax.training.task import Batch, Kept, Part, Task
 from lejepa_jax.worldmodels.config import WorldModelConfig
 from lejepa_jax.worldmodels.detectors import detector_metrics, swap_examples, within_share
-from lejepa_jax.worldmodels.evaluators import world_model_evaluators
+from lejepa_jax.worldmodels.evaluation.evaluators import world_model_evaluators
 from lejepa_jax.worldmodels.frames import normalize_frames
 from lejepa_jax.worldmodels.networks.world_model import WorldModel, encoder_maker
 from lejepa_jax.worldmodels.objective import (

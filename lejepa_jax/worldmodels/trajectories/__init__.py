@@ -6,6 +6,7 @@ from lejepa_jax.worldmodels.trajectories.episodes import (
     Trajectories,
     action_scale,
     digest_of,
+    relative_actions,
 )
 from lejepa_jax.worldmodels.trajectories.generated import (
     ENVIRONMENTS,
@@ -20,6 +21,7 @@ from lejepa_jax.worldmodels.trajectories.loading import (
     split_episodes,
     split_windows,
 )
+from lejepa_jax.worldmodels.trajectories.replays import replay_with_noise
 from lejepa_jax.worldmodels.trajectories.windows import FrameRows, TrajectoryWindows
 
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "generate_trajectories",
     "is_environment",
     "read_trajectories",
+    "relative_actions",
+    "replay_with_noise",
     "split_episodes",
     "split_windows",
 ]

@@ -40,6 +40,8 @@ class Trajectories:
         episode_ends: Where each episode ends, exclusive and ascending.
         states: What is known of the world beside the frames (n, s), for probes; or None.
         state_names: A name for each of its columns.
+        groups: Number of what each episode is of, where some are replays of others: episodes of one
+            group are trained on, or held out, together. By default each is of its own.
         version: What identifies the data, by which a resumed run finds that they have changed.
 
     Raises:
@@ -57,6 +59,7 @@ class Trajectories:
     episode_ends: Int[np.ndarray, " e"]
     states: Float[np.ndarray, "n s"] | None = None
     state_names: Sequence[str] = ()
+    groups: Int[np.ndarray, " e"] | None = None
     version: str = ""
 
     def __post_init__(self):
@@ -77,6 +80,8 @@ class Trajectories:
             )
         if self.states is not None and len(self.states) != count:
             raise ValueError(f"states must be one a frame ({count}), got {len(self.states)}")
+        if self.groups is not None and len(self.groups) != len(ends):
+            raise ValueError(f"groups must be one an episode ({len(ends)}), got {len(self.groups)}")
         columns = 0 if self.states is None else self.states.shape[1]
         if self.state_names and len(self.state_names) != columns:
             raise ValueError(
@@ -88,6 +93,13 @@ class Trajectories:
     def num_episodes(self) -> int:
         """How many episodes there are."""
         return len(self.episode_ends)
+
+    @property
+    def episode_groups(self) -> Int64[np.ndarray, " e"]:
+        """The group of each episode."""
+        if self.groups is None:
+            return np.arange(self.num_episodes)
+        return np.asarray(self.groups, np.int64)
 
     def bounds(self, episode: int) -> tuple[int, int]:
         """Position of the first frame of an episode, and of the one after its last."""
@@ -151,6 +163,37 @@ def action_scale(
     return ActionScale(
         actions.mean(0).astype(np.float32), np.where(std > 1e-8, std, 1.0).astype(np.float32)
     )
+
+
+def relative_actions(trajectories: Trajectories, *, unit: float) -> Trajectories:
+    """Make recorded target positions relative to where the agent was, which states begin with.
+
+    Args:
+        trajectories: The recordings.
+        unit: What counts as 1, in the units of the states.
+
+    Returns:
+        The same with actions `(target - position) / unit`.
+
+    Raises:
+        ValueError: If states are missing, or have fewer numbers than an action.
+
+    Examples:
+        >>> found = Trajectories(frames=np.zeros((1, 1, 1, 1), np.uint8),
+        ...     actions=np.array([[300.0]], np.float32), episode_ends=np.array([1]),
+        ...     states=np.array([[250.0, 1.0]], np.float32))
+        >>> relative_actions(found, unit=100.0).actions.tolist()
+        [[0.5]]
+    """
+    states, size = trajectories.states, trajectories.actions.shape[1]
+    if states is None or states.shape[1] < size:
+        known = 0 if states is None else states.shape[1]
+        raise ValueError(
+            f"states must begin with the {size} numbers that actions are targets of, got {known}"
+        )
+    actions = ((trajectories.actions - states[:, :size]) / unit).astype(np.float32)
+    found = dataclasses.replace(trajectories, actions=actions)
+    return dataclasses.replace(found, version=digest_of(found))
 
 
 def digest_of(trajectories: Trajectories) -> str:

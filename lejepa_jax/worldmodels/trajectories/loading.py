@@ -35,7 +35,8 @@ def read_trajectories(
     ``npz:PATH``      Arrays ``frames`` (n h w c, uint8), ``actions`` (n a), ``episode_ends`` (e,
                       exclusive) and, if you like, ``states`` (n s) and ``state_names``. Also
                       ``img``, ``action`` and ``state``, the layout of Diffusion Policy. A path that
-                      ends in .npz does too.
+                      ends in .npz does too. Episodes of one number in ``episode_groups`` (e) are
+                      held out together.
     ``hdf5:PATH``     The same names as data sets of one file, or ``pixels``, ``action``, and
                       ``ep_len`` in place of the ends, the layout of stable-worldmodel. Frames that
                       do not fit into the memory limit are read when they are asked for.
@@ -134,7 +135,12 @@ def split_windows(
     Raises:
         ValueError: If there are too few episodes, or none is long enough.
     """
-    train, held = split_episodes(trajectories.num_episodes, holdout=holdout, fraction=test_fraction)
+    # Replays of what is held out are held out as well.
+    names, group = np.unique(trajectories.episode_groups, return_inverse=True)
+    train, held = (
+        np.flatnonzero(np.isin(group, part))
+        for part in split_episodes(len(names), holdout=holdout, fraction=test_fraction)
+    )
     scale = action_scale(trajectories, train)
 
     def windows(episodes: np.ndarray) -> TrajectoryWindows:

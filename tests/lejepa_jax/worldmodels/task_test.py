@@ -14,8 +14,8 @@ from lejepa_jax.augment import eval_view
 from lejepa_jax.evaluation.quick import run_quick_evaluators
 from lejepa_jax.evaluation.results import run_evaluators
 from lejepa_jax.worldmodels.config import WorldModelConfig
+from lejepa_jax.worldmodels.evaluation.probes import r2_scores, ridge_predict
 from lejepa_jax.worldmodels.frames import normalize_frames
-from lejepa_jax.worldmodels.probes import r2_scores, ridge_predict
 from lejepa_jax.worldmodels.trajectories import Trajectories, split_windows
 
 CONFIG = functools.partial(

@@ -17,6 +17,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "episode_ends": ("episode_ends", "meta/episode_ends"),
     "episode_lengths": ("episode_lengths", "ep_len"),
     "episode_index": ("episode_index", "ep_idx"),
+    "episode_groups": ("episode_groups",),
 }
 _NEEDED = ("frames", "actions")
 _ENDS = ("episode_ends", "episode_lengths", "episode_index")
@@ -58,7 +59,7 @@ def make_trajectories(frames: Any, arrays: Mapping[str, np.ndarray]) -> Trajecto
     Args:
         frames: The frames, an array or what reads them.
         arrays: `actions`, one of `episode_ends`, `episode_lengths` and `episode_index` (ascending),
-            and maybe `states` and `state_names`.
+            and maybe `states`, `state_names` and `episode_groups`.
 
     Returns:
         The trajectories, with a digest for their version.
@@ -69,12 +70,14 @@ def make_trajectories(frames: Any, arrays: Mapping[str, np.ndarray]) -> Trajecto
     actions = _numbers("actions", arrays["actions"])
     states = _numbers("states", arrays["states"]) if "states" in arrays else None
     names = [str(name) for name in np.asarray(arrays.get("state_names", ())).ravel()]
+    groups = arrays.get("episode_groups")
     found = Trajectories(
         frames=frames,
         actions=actions,
         episode_ends=_ends(arrays),
         states=states,
         state_names=tuple(names),
+        groups=None if groups is None else groups.ravel().astype(np.int64),
     )
     return dataclasses.replace(found, version=digest_of(found))
 

@@ -15,41 +15,11 @@ from lejepa_jax.worldmodels.planning import (
     run_agent_on_host,
     run_on_host,
 )
+from tests.lejepa_jax.worldmodels.simulators import Point
 
 KEY = jax.random.key(0)
 STARTS = np.array([[0.5, 0.5], [0.2, 0.8], [0.9, 0.1], [0.4, 0.6], [0.3, 0.3]])
 GOALS = np.array([[0.1, 0.9], [0.7, 0.7], [0.2, 0.4], [0.41, 0.61], [0.9, 0.6]])
-
-
-class Point:
-    """A point in a square whose frame is its position in 200 gray values."""
-
-    name = "point"
-    action_low, action_high = -np.ones(2, np.float32), np.ones(2, np.float32)
-
-    def reset(self, seed):
-        self.at = np.random.default_rng(seed).uniform(size=2)
-
-    def set_state(self, state):
-        self.at = np.array(state)
-
-    def vector(self):
-        return self.at.copy()
-
-    def step(self, action):
-        self.at = np.clip(self.at + 0.1 * np.clip(action, -1, 1), 0, 1)
-
-    def render(self):
-        return np.round(200 * self.at).astype(np.uint8).reshape(1, 2, 1)
-
-    def distance(self, goal):
-        return float(np.linalg.norm(self.at - goal))
-
-    def solved(self, goal):
-        return self.distance(goal) < 0.05
-
-    def stay(self):
-        return np.zeros(2)
 
 
 def encode(frames):

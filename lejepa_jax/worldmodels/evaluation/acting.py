@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lejepa_jax.choices import choose
 from lejepa_jax.data.splits import Splits
@@ -23,7 +23,7 @@ from lejepa_jax.worldmodels.environments.policies import (
     stay_policy,
 )
 from lejepa_jax.worldmodels.environments.protocol import Environment
-from lejepa_jax.worldmodels.planning.agents import receding_horizon
+from lejepa_jax.worldmodels.planning.agents import LatentAgent, agent_policy, latent_planner
 from lejepa_jax.worldmodels.planning.costs import last_step_cost, path_cost
 from lejepa_jax.worldmodels.planning.drawing import draw_paths
 from lejepa_jax.worldmodels.planning.success import Success, evaluate_success
@@ -32,6 +32,50 @@ from lejepa_jax.worldmodels.trajectories.episodes import ActionScale
 #: Costs of imagined paths by name.
 COSTS = MappingProxyType({"path": path_cost, "last": last_step_cost})
 _BATCH = 50  # episodes at once
+_SEEN = 3.0  # standard deviations of the training actions within which plans stay
+
+
+def model_agent(
+    config: WorldModelConfig,
+    dynamics: Dynamics,
+    variables: Variables,
+    scale: ActionScale,
+    *,
+    low: Float[ArrayLike, "a"],
+    high: Float[ArrayLike, "a"],
+) -> LatentAgent:
+    """Make the agent that plans in the latents of a trained model.
+
+    Plans stay where actions were seen: within the bounds of the environment, and within three
+    standard deviations of the mean of the training actions.
+
+    Args:
+        config: How plans are searched for, and how the model was trained.
+        dynamics: The functions of the model.
+        variables: Of its network.
+        scale: Mean and standard deviation of the actions it was trained on.
+        low: Lower bounds of the environment.
+        high: Upper bounds.
+
+    Returns:
+        The agent.
+    """
+    units = functools.partial(in_units, scale, config.action_block)
+
+    def imagined(latents: Array, past: Array, actions: Array) -> Array:
+        return dynamics.imagine(variables, latents, units(past), units(actions))
+
+    return latent_planner(
+        imagined,
+        action_low=np.maximum(low, scale.mean - _SEEN * scale.std),
+        action_high=np.minimum(high, scale.mean + _SEEN * scale.std),
+        planner=choose("planner", config.planner, PLANNERS),
+        cost=COSTS[config.plan_cost],
+        horizon=config.horizon,
+        block=config.action_block,
+        execute=config.execute,
+        history=dynamics.history,
+    )
 
 
 def model_policy(
@@ -41,7 +85,7 @@ def model_policy(
     environment: Environment,
     scale: ActionScale,
 ) -> Policy:
-    """Make the policy that plans in the latents of a trained model.
+    """Make the policy that plans in the latents of a trained model, see :func:`model_agent`.
 
     Args:
         config: How plans are searched for, and how the model was trained.
@@ -53,23 +97,9 @@ def model_policy(
     Returns:
         The policy.
     """
-    block = config.action_block
-
-    def imagined(latents: Array, past: Array, actions: Array) -> Array:
-        units = functools.partial(in_units, scale, block)
-        return dynamics.imagine(variables, latents, units(past), units(actions))
-
-    return receding_horizon(
-        environment,
-        functools.partial(dynamics.encode, variables),
-        imagined,
-        planner=choose("planner", config.planner, PLANNERS),
-        cost=COSTS[config.plan_cost],
-        horizon=config.horizon,
-        block=block,
-        execute=config.execute,
-        history=dynamics.history,
-    )
+    bounds = {"low": environment.action_low, "high": environment.action_high}
+    agent = model_agent(config, dynamics, variables, scale, **bounds)
+    return agent_policy(environment, functools.partial(dynamics.encode, variables), agent)
 
 
 def evaluate_acting(
@@ -115,11 +145,7 @@ def evaluate_acting(
             **options,
         )
         scores[f"success, {kind}"] = {row.policy: row.rate for row in found.rows}
-        rows[kind] = {
-            "already_solved": found.already_solved,
-            "unreachable": found.unreachable,
-            "policies": [_finite(row._asdict()) for row in found.rows],
-        }
+        rows[kind] = success_details(found)
         pictures.append(path_picture(kind, environment, found))
     return Results(scores, {}, {"success": rows}, pictures)
 
@@ -161,15 +187,42 @@ def path_picture(kind: str, environment: Environment, found: Success) -> Picture
         outline=None if environment.outline is None else np.asarray(environment.outline),
         extent=environment.extent,
     )
+    return Picture(f"Paths of the planner, {kind}", draw, success_text(found))
+
+
+def success_details(found: Success) -> dict[str, Any]:
+    """Say what was counted, as JSON can hold it.
+
+    Args:
+        found: What was counted.
+
+    Returns:
+        Rows of the table, and what was excluded.
+    """
+    return {
+        "already_solved": found.already_solved,
+        "unreachable": found.unreachable,
+        "policies": [_finite(row._asdict()) for row in found.rows],
+    }
+
+
+def success_text(found: Success) -> str:
+    """Say what was counted, in a sentence.
+
+    Args:
+        found: What was counted.
+
+    Returns:
+        The rates, their intervals, and how many starts were excluded.
+    """
     rates = ", ".join(
         f"{row.policy} {100 * row.rate:.0f} % ({100 * row.low:.0f} to {100 * row.high:.0f})"
         for row in found.rows
     )
-    text = (
+    return (
         f"Of {found.rows[0].episodes} episodes: {rates}. {found.already_solved} more are left out, "
         "whose start solves the goal."
     )
-    return Picture(f"Paths of the planner, {kind}", draw, text)
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:

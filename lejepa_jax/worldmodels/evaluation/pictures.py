@@ -77,6 +77,25 @@ def draw_imagined(
     return figure
 
 
+def draw_ends(frames: Mapping[str, UInt8[np.ndarray, "n h w c"]]) -> "Figure":
+    """Draw frames of several episodes, a column each.
+
+    Args:
+        frames: What each row shows, by name, such as start, goal and end.
+
+    Returns:
+        The figure.
+    """
+    count = len(next(iter(frames.values())))
+    figure = new_figure(1.3 * count + 0.4, 1.4 * len(frames))
+    grid = np.reshape(figure.subplots(len(frames), count, squeeze=False), (len(frames), count))
+    for row, (name, pictures) in enumerate(frames.items()):
+        for column, picture in enumerate(pictures):
+            show_image(grid[row, column], picture)
+        grid[row, 0].set_ylabel(name, fontsize=8)
+    return figure
+
+
 def draw_curves(
     curves: Mapping[str, Float[np.ndarray, " t"]],
     *,

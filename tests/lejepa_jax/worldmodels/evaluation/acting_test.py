@@ -9,10 +9,10 @@ import pytest
 
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.training.networks import Variables
-from lejepa_jax.worldmodels.acting import evaluate_acting
 from lejepa_jax.worldmodels.config import WorldModelConfig
 from lejepa_jax.worldmodels.dynamics import Dynamics
 from lejepa_jax.worldmodels.environments import two_room
+from lejepa_jax.worldmodels.evaluation.acting import evaluate_acting
 from lejepa_jax.worldmodels.networks import imagine
 from lejepa_jax.worldmodels.trajectories import ActionScale
 
