@@ -18,6 +18,7 @@ from lejepa_jax.nn.encoder import (
     HasLayers,
     HasPatches,
     HasTokens,
+    MasksTokens,
     TrainsTokens,
     WeighsTokens,
     encoder_by_name,
@@ -37,7 +38,9 @@ from lejepa_jax.nn.normalization import BatchNorm, batch_norm, layer_norm, maske
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.nn.spectrogram import SpectrogramEncoder, log_mel, mel_filters
 from lejepa_jax.nn.transformers.positions import sincos_table
+from lejepa_jax.nn.transformers.token_blocks import draw_blocks
 from lejepa_jax.nn.transformers.token_dropping import draw_kept_tokens
+from lejepa_jax.nn.transformers.token_predictor import TokenPredictor
 from lejepa_jax.nn.transformers.transformer import Attention, AttentionPooling, Block, Rotate
 from lejepa_jax.nn.transformers.vision_transformer import ViT
 from lejepa_jax.nn.transformers.vit_sizes import VIT_SIZES, ViTSize, vit
@@ -62,11 +65,13 @@ __all__ = [
     "HasLayers",
     "HasPatches",
     "HasTokens",
+    "MasksTokens",
     "Projector",
     "ResNet",
     "ResidualBlock",
     "Rotate",
     "SpectrogramEncoder",
+    "TokenPredictor",
     "TrainsTokens",
     "ViT",
     "ViTSize",
@@ -77,6 +82,7 @@ __all__ = [
     "convnet",
     "convnext",
     "count_layers",
+    "draw_blocks",
     "draw_kept_tokens",
     "drop_path_ramp",
     "drop_path_scales",

@@ -101,6 +101,29 @@ class DropsTokens(Protocol):
 
 
 @runtime_checkable
+class MasksTokens(Protocol):
+    """An encoder that says where its tokens are, and gives those of a part of them in training."""
+
+    features: int
+
+    def token_grid(self, inputs: Any, /) -> tuple[int, ...]:
+        """Count the tokens along each axis."""
+        ...
+
+    def features_and_tokens(
+        self,
+        inputs: Any,
+        /,
+        *,
+        train: bool = False,
+        keys: Key[Array, " b"] | None = None,
+        kept: Int[Array, "b k"] | None = None,
+    ) -> tuple[Float[Array, "b d"], Float[Array, "b k d"]]:
+        """Encode the kept tokens of a batch, all by default: a feature vector and the tokens."""
+        ...
+
+
+@runtime_checkable
 class HasLayers(Protocol):
     """An encoder whose last layers can be read together, as the published linear probe does."""
 

@@ -18,7 +18,7 @@ from lejepa_jax.tasks.images import ImageConfig, pixel_rows
 from lejepa_jax.tasks.joint_embedding import joint_embedding_task, kept_parts
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
-from lejepa_jax.training.task import Batch, Task
+from lejepa_jax.training.task import Batch, Kept, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,9 +59,12 @@ class PretrainingConfig(ImageConfig, ObjectiveConfig):
         task = lejepa_pretraining(
             self, channels=splits.train.channels, dtype=dtype, axis_name=axis_name
         )
+        return task._replace(kept=self.kept(splits))
+
+    def kept(self, splits: Splits) -> Kept:
+        """Say what a run on these images leaves behind."""
         encoder = self.encoder_maker(in_channels=splits.train.channels)
-        preprocessing = self.preprocessing(self.view_specs[0], splits)
-        return task._replace(kept=kept_parts(self, encoder, preprocessing))
+        return kept_parts(self, encoder, self.preprocessing(self.view_specs[0], splits))
 
 
 def lejepa_pretraining(
@@ -100,12 +103,27 @@ def lejepa_pretraining(
     References:
         R. Balestriero, Y. LeCun, LeJEPA, arXiv 2511.08544, 2025, Section 5.1 and Algorithm 2.
     """
+    modality = image_modality(config, channels=channels)
+    encoder = config.encoder_maker(in_channels=channels)
+    return joint_embedding_task(config, modality, encoder, dtype=dtype, axis_name=axis_name)
+
+
+def image_modality(config: PretrainingConfig, *, channels: int) -> Modality:
+    """Say how pretraining views images, and what its probes compare with.
+
+    Args:
+        config: What to pretrain.
+        channels: Channels of the images, 1 or 3.
+
+    Returns:
+        The modality.
+    """
     specs = config.view_specs
 
     def views(keys: jax.Array, batch: Batch):
         return make_views(keys, batch["image"], specs, aspect=batch["aspect"])
 
-    modality = Modality(
+    return Modality(
         views=views,
         eval_inputs={"": lambda batch: config.eval_inputs(batch, specs[0])},
         raw=functools.partial(pixel_rows, size=config.eval_size, crop=config.eval_crop),
@@ -115,6 +133,3 @@ def lejepa_pretraining(
         if config.dense_probe
         else None,
     )
-
-    encoder = config.encoder_maker(in_channels=channels)
-    return joint_embedding_task(config, modality, encoder, dtype=dtype, axis_name=axis_name)

@@ -87,20 +87,7 @@ def joint_embedding_task(
     def make(key: PRNGKeyArray) -> JointEmbedding:
         rngs = nnx.Rngs(key)
         encoder = make_encoder(dtype=dtype, axis_name=axis_name, rngs=rngs)
-        projector = Projector(
-            encoder.features,
-            config.embedding_features,
-            hidden_features=config.hidden_features,
-            num_layers=config.projector_layers,
-            dtype=dtype,
-            axis_name=axis_name,
-            rngs=rngs,
-        )
-        if not config.token_weight:
-            return JointEmbedding(encoder, projector)
-        width = config.embedding_features
-        tokens = Projector(encoder.features, width, num_layers=1, dtype=dtype, rngs=rngs)
-        return JointEmbedding(encoder, projector, tokens)
+        return embed_jointly(config, encoder, dtype=dtype, axis_name=axis_name, rngs=rngs)
 
     net = network(make)
     trade_off = config.trade_off
@@ -175,6 +162,58 @@ def joint_embedding_task(
     evaluators, quick = embedding_evaluators(
         config, modality, net, statistic=statistic, null_mean=null
     )
+    metrics = objective_metrics(config, null)
+    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
+
+
+def embed_jointly(
+    config: ObjectiveConfig,
+    encoder: Any,
+    *,
+    dtype: DTypeLike,
+    axis_name: AxisName | None,
+    rngs: nnx.Rngs,
+) -> JointEmbedding:
+    """Put the projector of an objective on an encoder, and a linear map of tokens if they count.
+
+    Args:
+        config: The objective.
+        encoder: The encoder.
+        dtype: Type in which the projector computes.
+        axis_name: Mapped axis over which batches are sharded.
+        rngs: Source of the initial parameters.
+
+    Returns:
+        Both together.
+    """
+    projector = Projector(
+        encoder.features,
+        config.embedding_features,
+        hidden_features=config.hidden_features,
+        num_layers=config.projector_layers,
+        dtype=dtype,
+        axis_name=axis_name,
+        rngs=rngs,
+    )
+    if not config.token_weight:
+        return JointEmbedding(encoder, projector)
+    width = config.embedding_features
+    tokens = Projector(encoder.features, width, num_layers=1, dtype=dtype, rngs=rngs)
+    return JointEmbedding(encoder, projector, tokens)
+
+
+def objective_metrics(config: ObjectiveConfig, null_mean: float | None) -> dict[str, Metric]:
+    """Say how all metrics of an objective are shown, those of the quick evaluation too.
+
+    Args:
+        config: The objective.
+        null_mean: Mean of its statistic on exact normal samples, if it is known.
+
+    Returns:
+        How each is shown, by name.
+    """
+    regularizer = config.make_regularizer()
+    is_sigreg = bound_options(regularizer)[0] is sigreg
     # That of SIGReg does not depend on the number of samples; others are shown relative to theirs.
     reference = regularizer_null_mean(regularizer, num_samples=1, dim=1) if is_sigreg else None
     named = config.regularizer if isinstance(config.regularizer, str) else "own"
@@ -182,8 +221,7 @@ def joint_embedding_task(
     shown = embedding_metrics(reference, regularizer=named)
     if config.token_weight:
         shown["token_regularizer"] = Metric("Regularizer of tokens", "mean over positions", True)
-    metrics = shown | quick_embedding_metrics(null, regularizer=named)
-    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
+    return shown | quick_embedding_metrics(null_mean, regularizer=named)
 
 
 def encode_views(

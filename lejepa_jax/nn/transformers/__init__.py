@@ -1,7 +1,9 @@
 """Transformers: blocks, positions, token dropping, and what is read from their layers."""
 
 from lejepa_jax.nn.transformers.positions import sincos_table
+from lejepa_jax.nn.transformers.token_blocks import draw_blocks, split_tokens
 from lejepa_jax.nn.transformers.token_dropping import draw_kept_tokens
+from lejepa_jax.nn.transformers.token_predictor import TokenPredictor
 from lejepa_jax.nn.transformers.transformer import Attention, AttentionPooling, Block, Rotate
 from lejepa_jax.nn.transformers.vision_transformer import ViT
 from lejepa_jax.nn.transformers.vit_sizes import VIT_SIZES, ViTSize, vit
@@ -12,9 +14,12 @@ __all__ = [
     "AttentionPooling",
     "Block",
     "Rotate",
+    "TokenPredictor",
     "ViT",
     "ViTSize",
+    "draw_blocks",
     "draw_kept_tokens",
     "sincos_table",
+    "split_tokens",
     "vit",
 ]

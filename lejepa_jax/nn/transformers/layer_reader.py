@@ -97,8 +97,21 @@ class LayerReader(nnx.Module):
         Raises:
             ValueError: If `share` is out of range, or patches do not tile the images.
         """
-        count = math.prod(self._grid("images", *values_of(images).shape[1:-1]))
-        return draw_kept_tokens(keys, count, share)
+        return draw_kept_tokens(keys, math.prod(self.token_grid(images)), share)
+
+    def token_grid(self, images: Values | Field) -> tuple[int, ...]:
+        """Count the patches along each axis of images, series or volumes.
+
+        Args:
+            images: What will be encoded.
+
+        Returns:
+            Rows and columns of the patches; of other fields, patches along each axis.
+
+        Raises:
+            ValueError: If patches do not tile the images.
+        """
+        return self._grid("images", *values_of(images).shape[1:-1])
 
     def patch_features(self, images: Values | Field) -> Float[Array, "b *grid d"]:
         """Compute the final-normed patch tokens in their grid, for pictures of their components.
@@ -113,8 +126,7 @@ class LayerReader(nnx.Module):
             ValueError: As in a call.
         """
         patches = self.tokens(images)
-        grid = self._grid("images", *values_of(images).shape[1:-1])
-        return patches.reshape(patches.shape[0], *grid, self.features)
+        return patches.reshape(patches.shape[0], *self.token_grid(images), self.features)
 
     def tokens(self, images: Values | Field) -> Float[Array, "b n d"]:
         """Compute the final-normed patch tokens, row by row of their grid.

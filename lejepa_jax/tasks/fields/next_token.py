@@ -17,8 +17,6 @@ from lejepa_jax.data.fields.normalization import Normalization
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.diagnostics.spectrum import feature_std
 from lejepa_jax.nn.fields import Field, Values
-from lejepa_jax.nn.projector import Projector
-from lejepa_jax.objectives.regularizers.names import regularizer_null_mean
 from lejepa_jax.objectives.regularizers.protocol import Regularizer, bound_options
 from lejepa_jax.objectives.slicing import sigreg
 from lejepa_jax.statistics.names import null_mean, statistic_by_name
@@ -28,9 +26,13 @@ from lejepa_jax.tasks.fields.pretraining import (
     field_modality,
     normalization_of,
 )
-from lejepa_jax.tasks.joint_embedding import JointEmbedding, embedding_metrics, kept_parts
+from lejepa_jax.tasks.joint_embedding import (
+    JointEmbedding,
+    embed_jointly,
+    kept_parts,
+    objective_metrics,
+)
 from lejepa_jax.tasks.probing import embedding_evaluators
-from lejepa_jax.tasks.watching import quick_embedding_metrics
 from lejepa_jax.training.networks import network
 from lejepa_jax.training.task import Batch, Task
 
@@ -51,6 +53,8 @@ class NextTokenConfig(FieldPretrainingConfig):
             raise ValueError("views must be one view: the next token is predicted within it")
         if self.lidar_examples:
             raise ValueError("lidar_examples must be 0: there are no views to compare")
+        if self.token_weight:
+            raise ValueError("token_weight must be 0: tokens are what is regularized")
 
     def build(
         self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
@@ -143,16 +147,7 @@ def next_token_task(
     def make(key: PRNGKeyArray) -> JointEmbedding:
         rngs = nnx.Rngs(key)
         encoder = make_encoder(dtype=dtype, axis_name=axis_name, rngs=rngs)
-        projector = Projector(
-            encoder.features,
-            config.embedding_features,
-            hidden_features=config.hidden_features,
-            num_layers=config.projector_layers,
-            dtype=dtype,
-            axis_name=axis_name,
-            rngs=rngs,
-        )
-        return JointEmbedding(encoder, projector)
+        return embed_jointly(config, encoder, dtype=dtype, axis_name=axis_name, rngs=rngs)
 
     net = network(make)
 
@@ -198,9 +193,5 @@ def next_token_task(
     evaluators, quick = embedding_evaluators(
         config, modality, net, statistic=statistic, null_mean=null
     )
-    reference = regularizer_null_mean(regularizer, num_samples=1, dim=1) if is_sigreg else None
-    named = config.regularizer if isinstance(config.regularizer, str) else "own"
-    named = "" if is_sigreg else named
-    metrics = embedding_metrics(reference, regularizer=named)
-    metrics |= quick_embedding_metrics(null, regularizer=named)
+    metrics = objective_metrics(config, null)
     return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
