@@ -1,6 +1,6 @@
 """What large recipes need on many devices, read off the compiled step; nothing is run.
 
-    python -m benchmarks.scaling [--sizes L H G] [--devices 8 64 256 512] [--fsdp 8] [--whole]
+    python -m benchmarks.scaling [--sizes L H G] [--devices 8 64 256 512] [--fsdp 8] [--unrolled]
 
 Each step of LeJEPA pretraining (ViT-*/14, 2 global views of 224 and 6 local ones of 98 pixels,
 bfloat16, a block recomputed at a time) is lowered and compiled for that many virtual CPU devices.
@@ -9,26 +9,26 @@ temporaries, floating-point operations, and the bytes that each kind of collecti
 those inside loops as often as they turn. SIGReg's own part is measured by compiling it alone, for
 two batches.
 
-A whole step takes minutes and many gigabytes to compile. All that is counted is a straight line in
-the number of blocks, so that steps of 2 and of 4 blocks are compiled and the line is followed to
-the full depth; `--whole` compiles all blocks. Each is kept as a line of `--results` as soon as it
-is done, and those that are there are not compiled again.
+Blocks are a loop (`scan_blocks`), so that a whole step is compiled; with `--unrolled` every block
+is in the program by itself, which takes minutes and many gigabytes. Each is kept as a line of
+`--results` as soon as it is done, and those that are there are not compiled again.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from benchmarks.hlo import COLLECTIVES, moved
+from benchmarks.hlo import COLLECTIVES, executed, moved
 
 
 def measure(
-    size: str, devices: int, fsdp: int, per_device: int, depth: int, *, compiling: bool = True
+    size: str, devices: int, fsdp: int, per_device: int, scan: int, *, compiling: bool = True
 ) -> dict:
     """Compile one step in this process, whose devices are there already; or only lay it out."""
     import dataclasses
@@ -46,10 +46,9 @@ def measure(
 
     _as_on_an_accelerator()
     recipe = recipes()["imagenet-vit-l14"][1]
-    sizes = dataclasses.asdict(VIT_SIZES[size]) | {"depth": depth or VIT_SIZES[size].depth}
-    encoder = functools.partial(
-        ViT, **sizes, patch_size=14, image_size=224, drop_path=0.1, remat=True
-    )
+    sizes = dataclasses.asdict(VIT_SIZES[size])
+    options = {"patch_size": 14, "image_size": 224, "drop_path": 0.1, "remat": True}
+    encoder = functools.partial(ViT, **sizes, **options, scan_blocks=bool(scan))
     fsdp = min(fsdp, devices)
     recipe = dataclasses.replace(
         recipe,
@@ -59,7 +58,7 @@ def measure(
         precision="bfloat16",
     )
     mesh = train.choose_devices(recipe)
-    splits = SimpleNamespace(train=SimpleNamespace(channels=3))
+    splits = SimpleNamespace(train=SimpleNamespace(channels=3, data_range=None))
     task = recipe.task.build(splits, dtype=jnp.bfloat16, axis_name=train.axis_name_of(recipe))
     optimizer = train.make_optimizer(recipe, task.kinds)
     key = jax.random.key(0)
@@ -86,7 +85,7 @@ def measure(
 
     row = {
         "size": size,
-        "depth": sizes["depth"],
+        "scanned": bool(scan),
         "devices": devices,
         "mesh": recipe.mesh,
         "batch": batch,
@@ -96,26 +95,19 @@ def measure(
     }
     if not compiling:
         return row
-    began = time.perf_counter()
-    compiled = parallel.step.lower(like, shapes).compile()
+    lowered = parallel.step.lower(like, shapes)
+    began = time.process_time()
+    compiled = lowered.compile()
+    seconds, text = time.process_time() - began, compiled.as_text()
     return row | {
         "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
         "flops": compiled.cost_analysis()["flops"],
-        "moved": moved(compiled.as_text()),
-        "compile_seconds": time.perf_counter() - began,
+        "moved": moved(text),
+        "largest_gather": max(e.outputs for e in executed(text) if "all-gather" in e.operation),
+        "instructions": text.count(" = "),
+        "compile_cpu_seconds": round(seconds, 1),
+        "memory_of_compiler": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-
-
-def _followed(few: dict, more: dict, depth: int) -> dict:
-    """The line through two steps that differ in the number of blocks, at a third number."""
-    at = (depth - few["depth"]) / (more["depth"] - few["depth"])
-
-    def value(a: object, b: object) -> object:
-        if isinstance(a, dict):
-            return {name: value(a.get(name, 0), b.get(name, 0)) for name in a | b}
-        return a if isinstance(a, str) else round(a + at * (b - a))
-
-    return {name: value(few[name], more[name]) for name in few}
 
 
 def _as_on_an_accelerator() -> None:
@@ -168,13 +160,11 @@ def main() -> None:
     parser.add_argument("--devices", nargs="+", type=int, default=[8, 64, 256, 512])
     parser.add_argument("--fsdp", type=int, default=8)
     parser.add_argument("--batch-per-device", type=int, default=2)
-    parser.add_argument("--whole", action="store_true", help="compile all blocks of each step")
+    parser.add_argument("--unrolled", action="store_true", help="every block by itself, no loop")
     parser.add_argument("--layout-only", action="store_true", help="compile no step")
     parser.add_argument("--results", type=Path, default=Path("runs/scaling.jsonl"))
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    from lejepa_jax.nn import VIT_SIZES
-
     if options.child:
         kind, *rest = options.child
         if kind in ("step", "layout"):
@@ -196,7 +186,7 @@ def main() -> None:
     print("| ViT | devices | parameters, M | parameters | moments |\n" + "| --- " * 5 + "|")
     for size in options.sizes:
         for devices in options.devices:
-            fixed = [str(min(options.fsdp, devices)), str(options.batch_per_device), "0"]
+            fixed = [str(min(options.fsdp, devices)), str(options.batch_per_device), "1"]
             row = child(["layout", size, str(devices), *fixed], devices)
             held = row["parameters"], row["parameter_bytes"], row["optimizer_bytes"]
             cells = size, devices, *(f"{number / 1e6:,.0f}" for number in held)
@@ -205,24 +195,23 @@ def main() -> None:
         return
     options.results.parent.mkdir(parents=True, exist_ok=True)
     lines = options.results.read_text().splitlines() if options.results.exists() else []
-    done = {(r["size"], r["devices"], r["mesh"], r["batch"]): r for r in map(json.loads, lines)}
+    keys = "size", "devices", "mesh", "batch", "scanned"
+    done = {tuple(r[key] for key in keys): r for r in map(json.loads, lines)}
     print("\nOne training step, for one device, in MB (10^6 bytes) but for the operations\n")
     columns = "ViT", "devices", "batch", "parameters, M", "parameters", "moments", "temporaries"
-    columns += "TFLOP", *COLLECTIVES[:3], "other"
+    columns += "TFLOP", *COLLECTIVES[:3], "other", "largest all-gather", "instructions"
+    columns += ("compiled in, s of CPU",)
     print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
     for size in options.sizes:
         for devices in options.devices:
             fsdp = min(options.fsdp, devices)
             batch = options.batch_per_device * devices
-            name = size, devices, f"data={devices // fsdp},fsdp={fsdp}", batch
+            scanned = not options.unrolled
+            name = size, devices, f"data={devices // fsdp},fsdp={fsdp}", batch, scanned
             if name not in done:
                 fixed = [str(fsdp), str(options.batch_per_device)]
-                step = ["step", size, str(devices), *fixed]
-                if options.whole:
-                    done[name] = child([*step, "0"], devices)
-                else:
-                    few, more = (child([*step, depth], devices) for depth in ("2", "4"))
-                    done[name] = _followed(few, more, VIT_SIZES[size].depth)
+                step = ["step", size, str(devices), *fixed, str(int(scanned))]
+                done[name] = child(step, devices)
                 with options.results.open("a") as file:
                     file.write(json.dumps(done[name]) + "\n")
             print(_table_row(done[name]), flush=True)
@@ -236,7 +225,8 @@ def _table_row(row: dict) -> str:
     cells += [f"{number / 1e6:,.0f}" for number in sizes]
     cells.append(f"{row['flops'] / 1e12:.2f}")
     cells += [f"{number / 1e6:,.0f}" for number in (*kinds, sum(moved_bytes.values()))]
-    return f"| {' | '.join(map(str, cells))} |"
+    cells += [f"{row['largest_gather'] / 1e6:,.1f}", f"{row['instructions']:,}"]
+    return f"| {' | '.join(map(str, [*cells, row['compile_cpu_seconds']]))} |"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import jax
 from flax import nnx
 from jaxtyping import PRNGKeyArray, PyTree
 
+from lejepa_jax.nn.transformers.layer_reader import LayerReader
+
 # Layers of Flax whose weights are matrices; what they call them.
 _WEIGHTS = {
     nnx.Linear: ("kernel",),
@@ -40,8 +42,8 @@ class Network(NamedTuple):
             attribute, that of this part alone; with `but`, that of all others.
         shape: The module with shapes in place of arrays, to ask what it can do.
         kinds: What each parameter is, a pytree like the parameters: `weight` for what multiplies
-            activations (it decays, and is sharded if it is large), `other` for biases, gains,
-            positions and tokens.
+            activations (it decays, and is sharded if it is large), `block_weight` for one that a
+            transformer all-gathers with its block, `other` for biases, gains, positions and tokens.
     """
 
     init: Callable[[PRNGKeyArray], Variables]
@@ -84,10 +86,16 @@ def network(make: Callable[[PRNGKeyArray], Any]) -> Network:
         state = nnx.to_pure_dict(rest)
         return {k: v for k, v in state.items() if part in (None, k) and k != but}
 
-    weights = _weight_paths(abstract)
-    kinds = jax.tree_util.tree_map_with_path(
-        lambda path, _: "weight" if _keys(path) in weights else "other", nnx.to_pure_dict(shapes)
-    )
+    weights, gathering = _weight_paths(abstract), _gathering_paths(abstract)
+
+    def kind_of(path: tuple[Any, ...], leaf: Any) -> str:
+        del leaf
+        keys = _keys(path)
+        if keys not in weights:
+            return "other"
+        return "block_weight" if any(keys[: len(p)] == p for p in gathering) else "weight"
+
+    kinds = jax.tree_util.tree_map_with_path(kind_of, nnx.to_pure_dict(shapes))
     return Network(init, merge, state_of, abstract, kinds)
 
 
@@ -143,6 +151,15 @@ def _weight_paths(module: Any) -> set[tuple[Any, ...]]:
         if isinstance(node, nnx.Param) and node.get_metadata().get("kind") == "weight":
             found.add(tuple(path))
     return found
+
+
+def _gathering_paths(module: Any) -> list[tuple[Any, ...]]:
+    """Paths of blocks that their transformer all-gathers one at a time."""
+    return [
+        (*path, "blocks")
+        for path, node in nnx.iter_graph(module)
+        if isinstance(node, LayerReader) and node.gather_axis is not None
+    ]
 
 
 def merge_states(state: Mapping[Any, Any], *changes: Mapping[Any, Any]) -> dict[Any, Any]:

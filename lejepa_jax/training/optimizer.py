@@ -64,7 +64,7 @@ def make_optimizer(
     Returns:
         The optimizer.
     """
-    weights = jax.tree.map(lambda kind: kind == "weight", kinds)
+    weights = jax.tree.map(lambda kind: kind != "other", kinds)
     rates, decay = learning_rates(recipe), recipe.weight_decay
     if recipe.optimizer == "adamw":
         optimizer = optax.adamw(rates, b2=recipe.adam_b2, weight_decay=decay, mask=weights)

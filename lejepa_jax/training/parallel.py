@@ -112,7 +112,7 @@ def parallelize(
     if recipe.strategy == "shard_map":
         specs = jax.tree.map(lambda sharding: sharding.spec, where.variables)
         loss_and_gradient = jax.shard_map(
-            make(gather=functools.partial(all_gather_params, specs=specs.params)),
+            make(gather=functools.partial(all_gather_params, specs=specs.params, kinds=task.kinds)),
             mesh=mesh,
             in_specs=(specs, P(), P(AXES)),
             out_specs=(P(), specs.params, specs.state, P()),

@@ -20,7 +20,7 @@ AXES = ("data", "fsdp")
 
 #: From how many numbers on a parameter of a kind is sharded over `fsdp`, along its longest axis
 #: that the devices divide; None for never. Small arrays cost more to gather than they take.
-MIN_SHARDED_SIZE = {"weight": 2**14, "other": None}
+MIN_SHARDED_SIZE = {"weight": 2**14, "block_weight": 2**14, "other": None}
 
 
 def parse_mesh(text: str) -> dict[str, int]:
@@ -176,7 +176,7 @@ def optimizer_shardings(
     )
 
 
-def all_gather_params(params: PyTree, specs: PyTree) -> PyTree:
+def all_gather_params(params: PyTree, specs: PyTree, kinds: PyTree | None = None) -> PyTree:
     """All-gather parameters that are sharded over `fsdp`, inside `jax.shard_map`.
 
     The cotangents of the whole arrays are reduce-scattered: every device of a group receives the
@@ -186,6 +186,7 @@ def all_gather_params(params: PyTree, specs: PyTree) -> PyTree:
     Args:
         params: The part of each array that this device has.
         specs: How each is sharded, as given to `jax.shard_map`.
+        kinds: What each is; of a `block_weight` the part is left, for its network gathers it.
 
     Returns:
         The whole arrays.
@@ -202,7 +203,7 @@ def all_gather_params(params: PyTree, specs: PyTree) -> PyTree:
         Models", arXiv 1910.02054, 2019, Section 5.
     """
 
-    def whole(part: jax.Array, spec: P) -> jax.Array:
+    def whole(part: jax.Array, spec: P, kind: str = "weight") -> jax.Array:
         # Marked as each device's own, so that its cotangents are summed here, in its own shape:
         # left alone, they would be where it first meets data, after it was repeated for every
         # sample.
@@ -210,6 +211,8 @@ def all_gather_params(params: PyTree, specs: PyTree) -> PyTree:
         if not sharded:
             return jax.lax.pcast(part, AXES, to="varying")
         part = jax.lax.pcast(part, "data", to="varying")
+        if kind == "block_weight":
+            return part
         return jax.lax.all_gather(part, "fsdp", axis=sharded[0], tiled=True)
 
-    return jax.tree.map(whole, params, specs)
+    return jax.tree.map(whole, params, specs, *(() if kinds is None else (kinds,)))

@@ -215,7 +215,9 @@ def test_a_port_in_use_gets_one_line(tmp_path):
 
 
 def test_sharded_parameters_give_the_same_curve(reference_curve, tmp_path, monkeypatch):
-    monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", {"weight": 64, "other": None})
+    monkeypatch.setattr(
+        sharding, "MIN_SHARDED_SIZE", {"weight": 64, "block_weight": 64, "other": None}
+    )
     flags = ("--devices", "8", "--mesh", "data=2,fsdp=4")
     assert run(tmp_path, *flags) == 0
     assert_same_curve(tmp_path, reference_curve)
@@ -243,7 +245,9 @@ def test_large_kernels_and_their_moments_are_sharded_and_nothing_else():
 
 @pytest.mark.parametrize("mesh", [pytest.param("data=8", marks=pytest.mark.slow), "data=2,fsdp=4"])
 def test_parameters_cross_once_there_and_once_back_and_no_activations_at_all(mesh, monkeypatch):
-    monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", {"weight": 64, "other": None})
+    monkeypatch.setattr(
+        sharding, "MIN_SHARDED_SIZE", {"weight": 64, "block_weight": 64, "other": None}
+    )
     recipe = dataclasses.replace(tiny_run.RECIPE, mesh=mesh)
     devices, splits = train.choose_devices(recipe), train.load_data(recipe)
     task = recipe.task.build(splits, axis_name=train.axis_name_of(recipe))
@@ -298,7 +302,9 @@ def test_a_run_goes_on_with_other_devices_strategy_and_mesh(
     tmp_path,
     monkeypatch,
 ):
-    monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", {"weight": 64, "other": None})
+    monkeypatch.setattr(
+        sharding, "MIN_SHARDED_SIZE", {"weight": 64, "block_weight": 64, "other": None}
+    )
 
     def flags(devices, strategy, mesh):
         chosen = ["--devices", devices, "--strategy", strategy]
@@ -311,7 +317,9 @@ def test_a_run_goes_on_with_other_devices_strategy_and_mesh(
     assert run(tmp_path, *flags(*first)) == 0
     monkeypatch.undo()
     monkeypatch.setattr(train, "recipes", tiny_run.recipes)
-    monkeypatch.setattr(sharding, "MIN_SHARDED_SIZE", {"weight": 64, "other": None})
+    monkeypatch.setattr(
+        sharding, "MIN_SHARDED_SIZE", {"weight": 64, "block_weight": 64, "other": None}
+    )
     assert rows(tmp_path)[-1]["step"] == 10
     assert run(tmp_path, *flags(*second)) == 0
     assert_same_curve(tmp_path, reference_curve)

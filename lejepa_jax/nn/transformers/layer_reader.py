@@ -2,7 +2,6 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -12,8 +11,13 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from lejepa_jax.nn.fields import Field, Values, values_of
 from lejepa_jax.nn.layers import drop_path_scales
+from lejepa_jax.nn.transformers.scanning import all_gather_block, recompute, scan_blocks
 from lejepa_jax.nn.transformers.token_dropping import draw_kept_tokens
 from lejepa_jax.nn.transformers.transformer import Rotate
+from lejepa_jax.statistics.reductions import AxisName
+
+#: From how many blocks on they are a loop in training, where nothing else is said.
+SCANNED_DEPTH = 24
 
 
 class TokenGrid(NamedTuple):
@@ -32,12 +36,15 @@ class LayerReader(nnx.Module):
     and `_grid`.
     """
 
+    block_shapes: tuple[tuple[int, ...], ...]  # of the parameters of one block
     blocks: Any
     features: int
+    gather_axis: str | None  # shards the parameters of blocks that are gathered one at a time
     norm: nnx.LayerNorm
     num_prefix: int
     rates: tuple[float, ...]
-    remat: bool
+    remat: bool | str
+    scan_blocks: bool | None
 
     def _embed(
         self, images: Any, weigh_tokens: bool | None = None, kept: Array | None = None
@@ -57,29 +64,52 @@ class LayerReader(nnx.Module):
         *,
         train: bool = False,
         keys: Key[Array, " b"] | None = None,
-    ) -> Iterator[Float[Array, "b n width"]]:
-        """Yield the tokens before the first block and after each."""
-        scales = None
+        last: int = 1,
+    ) -> list[Float[Array, "b n width"]]:
+        """Compute the tokens after each of the last blocks; before the first one counts as one."""
+        depth = len(self.blocks)
+        own: list[dict[str, Any]] = [
+            {"params": nnx.to_pure_dict(nnx.state(block))} for block in self.blocks
+        ]
         if train and self.rates[-1] > 0:
             # Column 2 i is the attention of block i, column 2 i + 1 its MLP.
             scales = drop_path_scales(keys, [rate for rate in self.rates for _ in range(2)])
-        yield x
-        for index, block in enumerate(self.blocks):
-            pair = None if scales is None else scales[:, 2 * index : 2 * index + 2]
-            place = {"rotate": grid.rotates[index], "log_measure": grid.log_measure}
-            place["mask"] = grid.mask
-            if self.remat:
-                graphdef, state = nnx.split(block)
+            for index, block in enumerate(own):
+                block["scales"] = scales[:, 2 * index : 2 * index + 2]
+        shared: dict[str, Any] = {"log_measure": grid.log_measure, "mask": grid.mask}
+        if all(rotate is grid.rotates[0] for rotate in grid.rotates):
+            shared["rotate"] = grid.rotates[0]
+        else:
+            for block, rotate in zip(own, grid.rotates, strict=True):
+                block["rotate"] = rotate
+        graphdef = nnx.graphdef(self.blocks[0])
 
-                def apply(
-                    state: Any, x: Array, pair: Array | None, graphdef=graphdef, place=place
-                ) -> Array:
-                    return nnx.merge(graphdef, state)(x, **place, scales=pair)
+        def apply(block: dict[str, Any], x: Array) -> Array:
+            params = all_gather_block(block["params"], self.block_shapes, self.gather_axis)
+            place = {name: value for name, value in block.items() if name != "params"}
+            return nnx.merge(graphdef, params)(x, **shared, **place)
 
-                x = jax.checkpoint(apply)(state, x, pair)
-            else:
-                x = block(x, **place, scales=pair)
-            yield x
+        # What is read of the last blocks is not looped over.
+        scanned = depth + 1 - last if self._scans(train) else 0
+        if scanned > 0:
+            x = scan_blocks(apply, own[:scanned], x, remat=self.remat)
+        layers = deque([x], maxlen=last)
+        for block in own[scanned:]:
+            x = recompute(apply, self.remat)(block, x)
+            layers.append(x)
+        return list(layers)
+
+    def _read_blocks(self, axis_name: AxisName | None) -> None:
+        """Read shapes off the blocks that were made, and which axis may shard their parameters."""
+        block = nnx.to_pure_dict(nnx.state(self.blocks[0]))
+        self.block_shapes = tuple(leaf.shape for leaf in jax.tree.leaves(block))
+        axes = axis_name if isinstance(axis_name, tuple) else ()
+        self.gather_axis = axes[-1] if len(axes) > 1 and self._scans(train=True) else None
+
+    def _scans(self, train: bool) -> bool:
+        if self.scan_blocks is None:
+            return train and len(self.blocks) >= SCANNED_DEPTH
+        return self.scan_blocks
 
     def draw_kept(
         self, keys: Key[Array, " b"], images: Values | Field, share: float
@@ -140,7 +170,7 @@ class LayerReader(nnx.Module):
         Raises:
             ValueError: As in a call.
         """
-        tokens = self.norm(deque(self._layers(*self._embed(images)), maxlen=1)[0])
+        tokens = self.norm(self._layers(*self._embed(images))[-1])
         return tokens[:, self.num_prefix :]
 
     def features_and_tokens(
@@ -167,7 +197,7 @@ class LayerReader(nnx.Module):
             ValueError: As in a call.
         """
         x, grid = self._embed(images, kept=kept)
-        last = deque(self._layers(x, grid, train=train, keys=keys), maxlen=1)[0]
+        last = self._layers(x, grid, train=train, keys=keys)[-1]
         return self._pool(last, grid), self.norm(last)[:, self.num_prefix :]
 
     def embeddings_and_tokens(
@@ -192,7 +222,7 @@ class LayerReader(nnx.Module):
             ValueError: As in a call.
         """
         x, grid = self._embed(images)
-        last = deque(self._layers(x, grid, train=train, keys=keys), maxlen=1)[0]
+        last = self._layers(x, grid, train=train, keys=keys)[-1]
         before, after = x[:, self.num_prefix :], self.norm(last)[:, self.num_prefix :]
         exists = jnp.ones(before.shape[:2], bool) if grid.share is None else grid.share > 0
         return before, after, exists
@@ -221,7 +251,7 @@ class LayerReader(nnx.Module):
                 f"num_layers must be between 1 and depth={len(self.blocks)}, got {num_layers}"
             )
         x, grid = self._embed(images)
-        layers = deque(self._layers(x, grid), maxlen=num_layers)
+        layers = self._layers(x, grid, last=num_layers)
         return jnp.concatenate([self._pool(layer, grid) for layer in layers], -1)
 
     def attention_maps(self, images: Values | Field) -> Float[Array, "b heads n n"]:
@@ -239,7 +269,7 @@ class LayerReader(nnx.Module):
             ValueError: As in a call.
         """
         x, grid = self._embed(images)
-        before, _ = deque(self._layers(x, grid), maxlen=2)
+        before, _ = self._layers(x, grid, last=2)
         block = self.blocks[-1]
         return block.attention.weights(
             block.attention_norm(before),

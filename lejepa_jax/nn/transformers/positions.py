@@ -1,12 +1,12 @@
 """Where the patches of a grid are: tables that are added, encodings that turn queries and keys."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 import rope_jax
@@ -237,4 +237,6 @@ def encode_positions(
     if encoding.embed is not None:
         first = jax.tree.map(lambda leaf: leaf[0], params)
         added = encoding.embed(first, positions)
-    return added, tuple(functools.partial(rotate, rotation) for rotation in rotations)
+    # One function for each table: blocks that share a table share it.
+    distinct = {id(rotation): Partial(rotate, rotation) for rotation in rotations}
+    return added, tuple(distinct[id(rotation)] for rotation in rotations)

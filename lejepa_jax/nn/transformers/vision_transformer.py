@@ -1,54 +1,33 @@
 """Vision transformers of images, series and volumes: any size, positions, attention maps."""
 
-import math
-from collections import deque
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
-from einops import rearrange
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 import rope_jax
 from lejepa_jax.checks import check_choice
-from lejepa_jax.nn.fields import (
-    Field,
-    Values,
-    causal_mask,
-    log_patch_measure,
-    per_axis,
-    values_of,
-    weighted_mean,
-)
-from lejepa_jax.nn.layers import (
-    check_images,
-    check_sizes,
-    drop_path_ramp,
-    patchify,
-    repeat_rows,
-)
+from lejepa_jax.nn.fields import Field, Values, weighted_mean
+from lejepa_jax.nn.layers import check_sizes, drop_path_ramp
 from lejepa_jax.nn.normalization import layer_norm
-from lejepa_jax.nn.transformers.layer_reader import LayerReader, TokenGrid
-from lejepa_jax.nn.transformers.positions import (
-    encode_positions,
-    grid_positions,
-    position_by_name,
-    resize_table,
-    sincos_grid,
-)
-from lejepa_jax.nn.transformers.token_dropping import take_tokens
-from lejepa_jax.nn.transformers.transformer import AttentionPooling, Block, Rotate
+from lejepa_jax.nn.transformers.layer_reader import TokenGrid
+from lejepa_jax.nn.transformers.patch_tokens import PatchTokens
+from lejepa_jax.nn.transformers.scanning import REMAT_POLICIES
+from lejepa_jax.nn.transformers.transformer import AttentionPooling, Block
 from lejepa_jax.statistics.reductions import AxisName
 
 
-def _rows(table: Float[Array, "*grid w"], kept: Array | None) -> Array:
-    """What a table adds to the patches: to those in the grid, or to the kept ones in a row."""
-    return table[None] if kept is None else take_tokens(table.reshape(1, -1, table.shape[-1]), kept)
+def _check_pooling(pooling: str, norm_after_mean: bool, causal: bool) -> None:
+    check_choice("pooling", pooling, ("cls", "mean", "attention"))
+    if norm_after_mean and pooling != "mean":
+        raise ValueError(f'norm_after_mean wants pooling="mean", got {pooling!r}')
+    if causal and pooling == "cls":
+        raise ValueError('pooling must be "mean" or "attention" with causal, got "cls"')
 
 
-class ViT(LayerReader):
+class ViT(PatchTokens):
     r"""Vision transformer over images of any size that patches tile, or over series and volumes.
 
     A `Field` comes with a measure: patches are weighted by it as keys and in the mean, and what is
@@ -116,16 +95,21 @@ class ViT(LayerReader):
         epsilon: Of all norms.
         norm_before: Whether the tokens are normalized before the first block; patches are then
             embedded without an offset.
-        remat: Whether the backward pass recomputes each block instead of keeping its activations.
+        remat: Whether the backward pass recomputes each block instead of keeping its activations;
+            or one of `REMAT_POLICIES`, which keeps some, see `recompute`.
+        scan_blocks: Whether the blocks are one loop over their stacked parameters, see
+            `scan_blocks`: the same numbers to rounding, compiled in a fraction of the time. By
+            default in training from 24 blocks on. Parameters keep their names.
         attention_implementation: See `Attention`.
         dtype: Type in which the matrix products compute.
-        axis_name: Ignored: nothing in this encoder looks across the batch. It is here so that all
-            encoders are made alike.
+        axis_name: Mapped axes over which the batch is sharded; the last of several may shard the
+            parameters of blocks too, which a loop gathers one block at a time. Nothing looks
+            across the batch.
         rngs: Source of the initial parameters.
 
     Raises:
         ValueError: If a size is not positive, heads do not divide the width, patches do not tile
-            `image_size`, `pooling`, `position`, `coordinates`, `activation` or
+            `image_size`, `pooling`, `position`, `coordinates`, `activation`, `remat` or
             `attention_implementation` is unknown, `norm_after_mean` or `position_table` has nothing
             to act on, `layer_scale` is not finite, or `drop_path` is not in [0, 1).
 
@@ -175,197 +159,60 @@ class ViT(LayerReader):
         activation: str = "gelu",
         epsilon: float = 1e-6,
         norm_before: bool = False,
-        remat: bool = False,
+        remat: bool | str = False,
+        scan_blocks: bool | None = None,
         attention_implementation: str | None = None,
         dtype: DTypeLike = jnp.float32,
         axis_name: AxisName | None = None,
         rngs: nnx.Rngs,
     ):
         check_sizes(width=width, depth=depth, num_heads=num_heads, in_channels=in_channels)
-        if num_axes not in (1, 2, 3):
-            raise ValueError(f"num_axes must be 1, 2 or 3, got {num_axes}")
-        patches = per_axis("patch_size", patch_size, num_axes)
-        sides = per_axis("image_size", image_size, num_axes)
         if width % num_heads:
             raise ValueError(f"width must be divisible by num_heads={num_heads}, got {width}")
         if not num_registers >= 0:
             raise ValueError(f"num_registers must not be negative, got {num_registers}")
-        check_choice("pooling", pooling, ("cls", "mean", "attention"))
-        if norm_after_mean and pooling != "mean":
-            raise ValueError(f'norm_after_mean wants pooling="mean", got {pooling!r}')
-        if causal and pooling == "cls":
-            raise ValueError('pooling must be "mean" or "attention" with causal, got "cls"')
-        if spacing is not None and (len(spacing) != num_axes or min(spacing) <= 0):
-            raise ValueError(f"spacing must have {num_axes} positive numbers, got {spacing}")
-        self.patch_size = patch_size
-        self.patch_sides = patches
-        self.num_axes = num_axes
-        self.causal = causal
-        self.spacing = spacing and tuple(x * p for x, p in zip(spacing, patches, strict=True))
-        self.grid = self._grid("image_size", *sides)
-        # What was asked for, for weights of other libraries: an encoding does not say its name.
-        self.position_text = position if isinstance(position, str) else None
-        if isinstance(position, str):
-            position = position_by_name(position, width // num_heads, num_heads, self.grid)
-        if position_table and isinstance(position, str):
-            raise ValueError(f"position_table wants an encoding beside it, got {position!r}")
-        self.in_channels = in_channels
-        self.features = width
-        self.num_prefix = (pooling == "cls") + num_registers
-        self.position = position
-        if isinstance(coordinates, str):
-            grid_positions(coordinates, self.grid, self.grid)  # refuses what it cannot read
-        self.coordinates = coordinates
-        self.antialias = antialias
-        self.norm_after_mean = norm_after_mean
-        self.log_measure = log_measure
-        self.remat = remat
+        _check_pooling(pooling, norm_after_mean, causal)
+        if isinstance(remat, str):
+            check_choice("remat", remat, REMAT_POLICIES)
+        self._lay_grid(patch_size, image_size, num_axes, spacing)
+        self._read_position(position, coordinates, width, num_heads, position_table)
+        self.causal, self.log_measure, self.antialias = causal, log_measure, antialias
+        self.norm_after_mean, self.norm_before = norm_after_mean, norm_before
+        self.remat, self.scan_blocks = remat, scan_blocks
         self.rates = drop_path_ramp(drop_path, depth)
-        token_init = nnx.initializers.normal(0.02)
-
-        def tokens(count: int) -> nnx.Param:
-            # Random, for tokens that start equal stay equal.
-            return nnx.Param(token_init(rngs.params(), (count, width), jnp.float32))
-
-        self.patch_embedding = nnx.Linear(
-            math.prod(patches) * in_channels,
+        self._make_tokens(
             width,
-            use_bias=not norm_before,
+            depth,
+            in_channels=in_channels,
+            has_class=pooling == "cls",
+            num_registers=num_registers,
+            position_table=position_table,
+            share_positions=share_positions,
             dtype=dtype,
             rngs=rngs,
         )
-        self.cls_token = tokens(1) if pooling == "cls" else None
-        self.registers = tokens(num_registers) if num_registers else None
-        learned = position == "learned" or position_table
-        rows = (pooling == "cls") + math.prod(self.grid)
-        self.position_table = tokens(rows) if learned else None
-        if not isinstance(position, str):
-            shared = share_positions or position.embed is not None
-            self.position_sets = 1 if shared else depth
-            drawn = rope_jax.init_layers(position, rngs.params(), self.position_sets)
-            self.position_params = nnx.data(jax.tree.map(nnx.Param, drawn))
         mlp_width = 4 * width if mlp_width is None else mlp_width
+        sizes = width, num_heads, mlp_width
+        common = {"activation": activation, "epsilon": epsilon, "dtype": dtype, "rngs": rngs}
         if norm_before:
             self.input_norm = layer_norm(width, epsilon=epsilon, rngs=rngs)
-        self.norm_before = norm_before
         self.blocks = nnx.List(
             Block(
-                width,
-                num_heads,
-                mlp_width,
-                activation=activation,
+                *sizes,
                 qk_norm=qk_norm,
                 qk_norm_bias=qk_norm_bias,
                 qkv_bias=qkv_bias,
-                epsilon=epsilon,
                 layer_scale=layer_scale,
                 implementation=attention_implementation,
-                dtype=dtype,
-                rngs=rngs,
+                **common,
             )
             for _ in range(depth)
         )
+        self._read_blocks(axis_name)
         self.norm = layer_norm(width, epsilon=epsilon, rngs=rngs)
         self.attention_pooling = (
-            AttentionPooling(
-                width,
-                num_heads,
-                mlp_width,
-                activation=activation,
-                epsilon=epsilon,
-                dtype=dtype,
-                rngs=rngs,
-            )
-            if pooling == "attention"
-            else None
+            AttentionPooling(*sizes, **common) if pooling == "attention" else None
         )
-
-    def _grid(self, name: str, *sides: int) -> tuple[int, ...]:
-        if any(not n or n % p for n, p in zip(sides, self.patch_sides, strict=True)):
-            raise ValueError(
-                f"{name} must be a multiple of patch_size={self.patch_size} a side, "
-                f"got {' x '.join(map(str, sides))}"
-            )
-        return tuple(n // p for n, p in zip(sides, self.patch_sides, strict=True))
-
-    def _embed(
-        self,
-        images: Values | Field,
-        weigh_tokens: bool | None = None,
-        kept: Int[Array, "b k"] | None = None,
-    ) -> tuple[Float[Array, "b n width"], TokenGrid]:
-        """Make the tokens, and what turns and weighs the queries and keys of this grid."""
-        values = values_of(images)
-        check_images(values, self.in_channels, self.num_axes)
-        grid = self._grid("images", *values.shape[1:-1])
-        x = patchify(values, self.patch_size)
-        if kept is not None:
-            if self.causal:
-                raise ValueError("kept must be None with causal attention, got tokens to keep")
-            x = take_tokens(rearrange(x, "b ... p -> b (...) p"), kept)
-        x = self.patch_embedding(x).astype(jnp.float32)
-        cls = None if self.cls_token is None else self.cls_token[...]
-        rotates: tuple[Rotate | None, ...] = (None,) * len(self.blocks)
-        if self.position_table is not None:
-            table = self.position_table[...]
-            if cls is not None:
-                cls, table = cls + table[:1], table[1:]
-            table = table.reshape(*self.grid, self.features)
-            x = x + _rows(resize_table(table, grid, antialias=self.antialias), kept)
-        if self.position == "sincos":
-            x = x + _rows(sincos_grid(grid, self.features, reference=self.grid), kept)
-        x = rearrange(x, "b ... w -> b (...) w")
-        if not isinstance(self.position, str):
-            added, rotates = self._encode(self.position, grid, kept)
-            if added is not None:
-                x = x + added.astype(jnp.float32).reshape(-1, *x.shape[1:])
-        prefix = [
-            repeat_rows(tokens, x)
-            for tokens in (cls, None if self.registers is None else self.registers[...])
-            if tokens is not None
-        ]
-        logs = share = None
-        # Where all weights are equal they cancel, and nothing needs to be added to the scores.
-        weighs = self.log_measure if weigh_tokens is None else weigh_tokens
-        if weighs and self.num_prefix and (grid != self.grid or kept is not None):
-            logs = rope_jax.log_measure(
-                jnp.ones(x.shape[1], jnp.float32),
-                num_prefix=self.num_prefix,
-                num_train=math.prod(self.grid),
-            )
-        if isinstance(images, Field):
-            train = math.prod(self.grid)
-            share, logs = log_patch_measure(
-                images.measure,
-                self.patch_size,
-                num_prefix=self.num_prefix,
-                num_train=train,
-                kept=kept,
-            )
-        mask = jnp.asarray(causal_mask(grid, self.num_prefix)) if self.causal else None
-        x = jnp.concatenate([*prefix, x], 1)
-        x = self.input_norm(x) if self.norm_before else x
-        return x, TokenGrid(rotates, logs, share, mask)
-
-    def _encode(
-        self, encoding: rope_jax.Encoding, grid: tuple[int, ...], kept: Array | None
-    ) -> tuple[Array | None, tuple[Rotate, ...]]:
-        params = jax.tree.map(
-            lambda leaf: leaf[...],
-            self.position_params,
-            is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
-        )
-        if callable(self.coordinates):
-            positions = self.coordinates(*grid)
-        else:
-            positions = grid_positions(
-                self.coordinates or "centers", grid, self.grid, spacing=self.spacing
-            )
-        positions = positions if kept is None else take_tokens(positions[None], kept)
-        added, rotates = encode_positions(
-            encoding, params, positions, sets=self.position_sets, num_prefix=self.num_prefix
-        )
-        return added, rotates * (len(self.blocks) // self.position_sets)
 
     def _pool(
         self, x: Float[Array, "b n width"], grid: TokenGrid | None = None
@@ -413,5 +260,4 @@ class ViT(LayerReader):
                 causal and not all patches are kept.
         """
         x, grid = self._embed(images, weigh_tokens, kept)
-        layers = self._layers(x, grid, train=train, keys=keys)
-        return self._pool(deque(layers, maxlen=1)[0], grid)
+        return self._pool(self._layers(x, grid, train=train, keys=keys)[-1], grid)
