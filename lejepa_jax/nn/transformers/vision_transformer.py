@@ -98,8 +98,8 @@ class ViT(PatchTokens):
         remat: Whether the backward pass recomputes each block instead of keeping its activations;
             or one of `REMAT_POLICIES`, which keeps some, see `recompute`.
         scan_blocks: Whether the blocks are one loop over their stacked parameters, see
-            `scan_blocks`: the same numbers to rounding, compiled in a fraction of the time. By
-            default in training from 24 blocks on. Parameters keep their names.
+            `scan_blocks`: the same numbers to rounding, and a smaller program, which copies their
+            parameters. By default in training from 24 blocks on. Parameters keep their names.
         attention_implementation: See `Attention`.
         dtype: Type in which the matrix products compute.
         axis_name: Mapped axes over which the batch is sharded; the last of several may shard the
