@@ -27,7 +27,7 @@ def finished_run(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("finished_run")
 def test_the_code_blocks_run_and_give_what_their_comments_say():
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) >= 6
+    assert len(blocks) >= 4
     names, compared = {}, 0
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         for block in blocks:
