@@ -8,7 +8,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TESTS ?=
 
-.PHONY: train test test-slow test-interop lint audit bench clean
+.PHONY: train test test-slow test-interop lint docs audit bench clean
 
 train: $(VENV)/.train
 	$(BIN)/python train.py
@@ -28,6 +28,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+# The site, in build/site; the tutorials are run, and kept in build/tutorials for the next time.
+docs: $(VENV)/.docs
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks

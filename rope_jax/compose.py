@@ -1,6 +1,7 @@
 """Encodings made of encodings: by heads, by channels, with unrotated tokens."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +107,7 @@ def partial_rotation(
     *,
     num_unrotated: int,
     num_axes: int = 2,
-    **options,
+    **options: Any,
 ) -> Encoding:
     """An encoding of all but the leading channels, which carry content without a position.
 
