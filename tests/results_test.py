@@ -12,6 +12,15 @@ def test_pages_show_what_the_file_has(name):
 
 
 @pytest.mark.parametrize("name", TABLES)
+def test_the_docstring_of_a_recipe_has_the_numbers_of_the_file(name):
+    text = (ROOT / "recipes" / f"{name.replace('-', '_')}.py").read_text().split('"""')[1]
+    runs = read_result(name)["runs"]
+    for score in ("knn", "linear"):
+        mean = sum(run["results"][score]["encoder"] for run in runs) / len(runs)
+        assert f" {100 * mean:.1f} %" in text, score
+
+
+@pytest.mark.parametrize("name", TABLES)
 def test_a_result_says_how_it_was_measured(name):
     result = read_result(name)
     assert result["machine"]

@@ -14,6 +14,13 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[2]
 _LIMIT = 600  # seconds a cell
+#: Run first: kernels ask programs for colors, which a page shows as codes.
+_PLAIN = """
+import os
+for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):
+    os.environ.pop(name, None)
+os.environ["COLUMNS"] = "96"
+"""
 
 
 class Executed(NamedTuple):
@@ -59,7 +66,9 @@ def run_tutorial(source: Path, kept: Path) -> Executed:
         place = kept / source.stem
         place.mkdir(exist_ok=True)
         where = {"metadata": {"path": str(place)}}
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(_PLAIN))
         NotebookClient(notebook, timeout=_LIMIT, resources=where).execute()
+        del notebook.cells[0]
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)
         nbformat.write(notebook, file)
