@@ -2,7 +2,7 @@
 
 Encoders, data, views, evaluation, the report and training are in the sub-packages `nn`, `data`,
 `augment`, `evaluation`, `report` and `training`: what is here needs JAX alone. `load` and `save`
-are for trained encoders, see `models`.
+are for trained encoders, and `load_world_model` for what plans, see `models`.
 """
 
 import importlib
@@ -83,6 +83,7 @@ from lejepa_jax.training.microbatch import MicrobatchResult, microbatched_value_
 if TYPE_CHECKING:
     from lejepa_jax.models.loading import load
     from lejepa_jax.models.saving import save
+    from lejepa_jax.models.storage.run_world_models import load_world_model
 
 __version__ = "0.2.0"
 
@@ -129,6 +130,7 @@ __all__ = [
     "lejepa_loss",
     "lidar",
     "load",
+    "load_world_model",
     "mardia",
     "merge_covariances",
     "microbatched_value_and_grad",
@@ -165,7 +167,11 @@ __all__ = [
 ]
 
 # Networks are of Flax, which takes a second to import: only who asks for these waits for it.
-_LATE = {"load": "lejepa_jax.models.loading", "save": "lejepa_jax.models.saving"}
+_LATE = {
+    "load": "lejepa_jax.models.loading",
+    "load_world_model": "lejepa_jax.models.storage.run_world_models",
+    "save": "lejepa_jax.models.saving",
+}
 _RENAMED = {"generalised_normal_target": "generalized_normal_target"}
 
 

@@ -6,12 +6,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from lejepa_jax.training.networks import Network, Variables
+from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.training.networks import Network, Variables, network
 from lejepa_jax.worldmodels.config import WorldModelConfig
 from lejepa_jax.worldmodels.frames import normalize_frames
 from lejepa_jax.worldmodels.networks.imagination import imagine
+from lejepa_jax.worldmodels.networks.world_model import WorldModel
 from lejepa_jax.worldmodels.trajectories.episodes import ActionScale
 
 
@@ -31,6 +35,39 @@ class Dynamics(NamedTuple):
     imagine: Callable[[Variables, Any, Any, Any], Array]
     predict: Callable[[Variables, Any, Any], Array]
     history: int
+
+
+def world_model_network(
+    config: WorldModelConfig,
+    *,
+    action_features: int,
+    in_channels: int,
+    dtype: DTypeLike = jnp.float32,
+    axis_name: AxisName | None = None,
+) -> Network:
+    """Make the network of a configuration, as pure functions.
+
+    Args:
+        config: What is trained.
+        action_features: Numbers in a block of actions.
+        in_channels: Channels of the frames.
+        dtype: Type in which it computes.
+        axis_name: Mapped axis over which batches are sharded.
+
+    Returns:
+        A `WorldModel`.
+    """
+    make = functools.partial(
+        WorldModel,
+        config.sizes,
+        action_features=action_features,
+        image_size=config.image_size,
+        in_channels=in_channels,
+        inverse=config.inverse_weight > 0,
+        dtype=dtype,
+        axis_name=axis_name,
+    )
+    return network(lambda key: make(rngs=nnx.Rngs(key)))
 
 
 def dynamics_of(config: WorldModelConfig, net: Network) -> Dynamics:

@@ -1,11 +1,10 @@
 """A world model as a task of the training loop."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, PRNGKeyArray
@@ -15,18 +14,21 @@ from lejepa_jax.data.splits import Splits
 from lejepa_jax.diagnostics.spectrum import feature_std
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.objectives.regularizers.names import regularizer_null_mean
-from lejepa_jax.objectives.regularizers.protocol import bound_options
+from lejepa_jax.objectives.regularizers.protocol import Regularizer, bound_options
 from lejepa_jax.objectives.slicing import sigreg
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.reductions import AxisName, global_mean
-from lejepa_jax.training.networks import network
+from lejepa_jax.training.networks import Network
 from lejepa_jax.training.task import Batch, Kept, Part, Task
 from lejepa_jax.worldmodels.config import WorldModelConfig
 from lejepa_jax.worldmodels.detectors import detector_metrics, swap_examples, within_share
+from lejepa_jax.worldmodels.dynamics import world_model_network
 from lejepa_jax.worldmodels.evaluation.evaluators import world_model_evaluators
 from lejepa_jax.worldmodels.frames import normalize_frames
-from lejepa_jax.worldmodels.networks.world_model import WorldModel, encoder_maker
+from lejepa_jax.worldmodels.networks.world_model import encoder_maker
 from lejepa_jax.worldmodels.objective import (
+    Predictions,
+    TrainedPredict,
     path_curvature,
     prediction_error,
     regularize_latents,
@@ -70,106 +72,16 @@ def world_model_task(
     """
     source, sizes = splits.train, config.sizes
     channels = source.image_shape[-1]
-    make = functools.partial(
-        WorldModel,
-        sizes,
+    net = world_model_network(
+        config,
         action_features=source.action_features,
-        image_size=config.image_size,
         in_channels=channels,
-        inverse=config.inverse_weight > 0,
         dtype=dtype,
         axis_name=axis_name,
     )
-    net = network(lambda key: make(rngs=nnx.Rngs(key)))
     regularizer = config.make_regularizer()
     is_sigreg = bound_options(regularizer)[0] is sigreg
-    look = functools.partial(
-        normalize_frames, image_size=config.image_size, mean=config.mean, std=config.std
-    )
-
-    def encode(params: Any, state: Any, key: PRNGKeyArray, batch: Batch):
-        model, frames = net.merge(params, state), batch["frames"]
-        size, count = frames.shape[:2]
-        keys = example_keys(jax.random.split(key)[0], batch["index"])
-        depth = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(
-            keys, jnp.arange(count) + _DEPTH
-        )
-        seen = look(frames.reshape(-1, *frames.shape[2:]))
-        features = model.encoder(seen, train=True, keys=depth.reshape(-1))
-        return features.reshape(size, count, -1), net.state_of(model, "encoder")
-
-    def loss(params: Any, state: Any, key: PRNGKeyArray, outputs: Array, batch: Batch):
-        model, actions = net.merge(params, state), batch["actions"]
-        view_key, own_key = jax.random.split(key)
-        keys = example_keys(view_key, batch["index"])
-        latents = model.project(outputs, train=True)
-        forced = teacher_forced(
-            lambda z, a, k: model.predictor(z, a, train=True, keys=k),
-            latents,
-            actions,
-            history=sizes.history,
-            keys=_apart(keys, _PREDICTOR),
-        )
-        error = functools.partial(
-            prediction_error, stop_gradient=config.stop_gradient, axis_name=axis_name
-        )
-        metrics = {"prediction": error(forced)}
-        total = metrics["prediction"]
-        if config.prediction_steps > 1:
-            rolled = rolled_out(
-                lambda z, a, k: model.predictor(z, a, train=True, keys=k),
-                latents,
-                actions,
-                steps=config.prediction_steps,
-                history=sizes.history,
-                keys=_apart(keys, _ROLLOUT),
-            )
-            # The first of them is a one-step prediction, which is there already.
-            later = rolled._replace(predicted=rolled.predicted[:, 1:], target=rolled.target[:, 1:])
-            metrics["rollout"] = error(later)
-            steps = config.prediction_steps
-            total = (total + (steps - 1) * metrics["rollout"]) / steps
-        value = regularize_latents(
-            own_key, latents, regularizer, over=config.regularize_over, axis_name=axis_name
-        )
-        metrics["sigreg" if is_sigreg else "regularizer"] = value
-        total = total + config.regularizer_weight * value
-        if model.inverse is not None:
-            found = model.inverse(latents[:, :-1], latents[:, 1:])
-            metrics["inverse"] = global_mean(jnp.square(found - actions), axis_name=axis_name)
-            total = total + config.inverse_weight * metrics["inverse"]
-        if latents.shape[1] > 2:
-            metrics["curvature"] = path_curvature(latents, axis_name=axis_name)
-        if config.straightening_weight:
-            total = total + config.straightening_weight * metrics["curvature"]
-        new = net.state_of(model, but="encoder")
-        metrics |= detect(params, state, keys, latents, actions, forced)
-        return total, (new, metrics)
-
-    def detect(params: Any, state: Any, keys: Any, latents: Any, actions: Any, forced: Any):
-        """Predict once more, with the actions of others; no gradient comes from here."""
-        params, latents, forced = lax.stop_gradient((params, latents, forced))
-        model = net.merge(params, state)
-        shuffled = teacher_forced(
-            lambda z, a, k: model.predictor(z, a, train=True, keys=k),
-            latents,
-            swap_examples(actions, axis_name=axis_name),
-            history=sizes.history,
-            keys=_apart(keys, _PREDICTOR),
-        )
-        true = prediction_error(forced, axis_name=axis_name)
-        moved = jnp.square(latents[:, 1:] - latents[:, :-1])
-        changed = jnp.square(shuffled.predicted - forced.predicted)
-        flat = latents.reshape(-1, latents.shape[-1])
-        ratio = prediction_error(shuffled, axis_name=axis_name) / jnp.maximum(true, 1e-12)
-        step = jnp.maximum(global_mean(moved, axis_name=axis_name), 1e-12)
-        return {
-            "shuffled_ratio": ratio,
-            "within_episode": within_share(latents, axis_name=axis_name),
-            "action_sensitivity": jnp.sqrt(global_mean(changed, axis_name=axis_name) / step),
-            "latent_std": feature_std(flat, axis_name=axis_name).min(),
-        }
-
+    objective = _Objective(config, net, regularizer, is_sigreg, axis_name)
     null = regularizer_null_mean(regularizer, num_samples=1, dim=1) if is_sigreg else None
     evaluators, quick, shown = world_model_evaluators(config, net, splits)
     encoder = encoder_maker(sizes, image_size=config.image_size, in_channels=channels)
@@ -179,7 +91,135 @@ def world_model_task(
     }
     kept = Kept(parts, config.preprocessing(channels))
     metrics = world_model_metrics(config, null, is_sigreg=is_sigreg) | shown
-    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick, kept)
+    return Task(
+        net.init,
+        functools.partial(_encode, objective),
+        functools.partial(_loss, objective),
+        net.kinds,
+        metrics,
+        evaluators,
+        quick,
+        kept,
+    )
+
+
+class _Objective(NamedTuple):
+    """What the functions of the task share."""
+
+    config: WorldModelConfig
+    net: Network
+    regularizer: Regularizer
+    is_sigreg: bool
+    axis_name: AxisName | None
+
+
+def _encode(
+    objective: _Objective, params: Any, state: Any, key: PRNGKeyArray, batch: Batch
+) -> tuple[Array, dict[str, Any]]:
+    """Encode the frames of each window."""
+    config, net = objective.config, objective.net
+    model, frames = net.merge(params, state), batch["frames"]
+    size, count = frames.shape[:2]
+    keys = example_keys(jax.random.split(key)[0], batch["index"])
+    depth = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(
+        keys, jnp.arange(count) + _DEPTH
+    )
+    seen = normalize_frames(
+        frames.reshape(-1, *frames.shape[2:]),
+        image_size=config.image_size,
+        mean=config.mean,
+        std=config.std,
+    )
+    features = model.encoder(seen, train=True, keys=depth.reshape(-1))
+    return features.reshape(size, count, -1), net.state_of(model, "encoder")
+
+
+def _loss(
+    objective: _Objective,
+    params: Any,
+    state: Any,
+    key: PRNGKeyArray,
+    outputs: Array,
+    batch: Batch,
+) -> tuple[Array, tuple[dict[str, Any], dict[str, Array]]]:
+    """Sum the terms that the configuration asks for."""
+    config, net, regularizer, is_sigreg, axis_name = objective
+    model, actions = net.merge(params, state), batch["actions"]
+    view_key, own_key = jax.random.split(key)
+    keys = example_keys(view_key, batch["index"])
+    latents = model.project(outputs, train=True)
+    history, steps = config.sizes.history, config.prediction_steps
+    predict = _trained(model)
+    forced = teacher_forced(
+        predict, latents, actions, history=history, keys=_apart(keys, _PREDICTOR)
+    )
+    error = functools.partial(
+        prediction_error, stop_gradient=config.stop_gradient, axis_name=axis_name
+    )
+    metrics = {"prediction": error(forced)}
+    total = metrics["prediction"]
+    if steps > 1:
+        rolled = rolled_out(
+            predict, latents, actions, steps=steps, history=history, keys=_apart(keys, _ROLLOUT)
+        )
+        # The first of them is a one-step prediction, which is there already.
+        later = rolled._replace(predicted=rolled.predicted[:, 1:], target=rolled.target[:, 1:])
+        metrics["rollout"] = error(later)
+        total = (total + (steps - 1) * metrics["rollout"]) / steps
+    value = regularize_latents(
+        own_key, latents, regularizer, over=config.regularize_over, axis_name=axis_name
+    )
+    metrics["sigreg" if is_sigreg else "regularizer"] = value
+    total = total + config.regularizer_weight * value
+    if model.inverse is not None:
+        found = model.inverse(latents[:, :-1], latents[:, 1:])
+        metrics["inverse"] = global_mean(jnp.square(found - actions), axis_name=axis_name)
+        total = total + config.inverse_weight * metrics["inverse"]
+    if latents.shape[1] > 2:
+        metrics["curvature"] = path_curvature(latents, axis_name=axis_name)
+    if config.straightening_weight:
+        total = total + config.straightening_weight * metrics["curvature"]
+    new = net.state_of(model, but="encoder")
+    metrics |= _detect(objective, params, state, keys, latents, actions, forced)
+    return total, (new, metrics)
+
+
+def _detect(
+    objective: _Objective,
+    params: Any,
+    state: Any,
+    keys: Array,
+    latents: Array,
+    actions: Array,
+    forced: Predictions,
+) -> dict[str, Array]:
+    """Predict once more, with the actions of others; no gradient comes from here."""
+    config, net, axis_name = objective.config, objective.net, objective.axis_name
+    params, latents, forced = lax.stop_gradient((params, latents, forced))
+    shuffled = teacher_forced(
+        _trained(net.merge(params, state)),
+        latents,
+        swap_examples(actions, axis_name=axis_name),
+        history=config.sizes.history,
+        keys=_apart(keys, _PREDICTOR),
+    )
+    true = prediction_error(forced, axis_name=axis_name)
+    moved = jnp.square(latents[:, 1:] - latents[:, :-1])
+    changed = jnp.square(shuffled.predicted - forced.predicted)
+    flat = latents.reshape(-1, latents.shape[-1])
+    ratio = prediction_error(shuffled, axis_name=axis_name) / jnp.maximum(true, 1e-12)
+    step = jnp.maximum(global_mean(moved, axis_name=axis_name), 1e-12)
+    return {
+        "shuffled_ratio": ratio,
+        "within_episode": within_share(latents, axis_name=axis_name),
+        "action_sensitivity": jnp.sqrt(global_mean(changed, axis_name=axis_name) / step),
+        "latent_std": feature_std(flat, axis_name=axis_name).min(),
+    }
+
+
+def _trained(model: Any) -> TrainedPredict:
+    """Give the predictor of a model as it is in training."""
+    return lambda latents, actions, keys: model.predictor(latents, actions, train=True, keys=keys)
 
 
 def projector_maker(config: WorldModelConfig, features: int) -> Any:

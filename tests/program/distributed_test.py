@@ -125,7 +125,9 @@ def test_a_cluster_that_is_not_there_gets_one_line(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.parametrize("recipe", ["digits", "classes", "clouds", "parts", "lejepa-clouds"])
+@pytest.mark.parametrize(
+    "recipe", ["digits", "classes", "clouds", "parts", "lejepa-clouds", "world"]
+)
 def test_processes_train_evaluate_and_report_every_family(recipe, count, tmp_path):
     flags = ("--evaluate", "--steps", "6", "--warmup-steps", "2")
     codes, outputs = finish(start_all(tmp_path / "many", count, *flags, recipe=recipe))

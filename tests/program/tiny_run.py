@@ -1,6 +1,7 @@
 """`python -m tests.program.tiny_run [RECIPE --flags]`: the program on recipes that take seconds.
 
-There is one of every family: LeJEPA and classification, on images and on clouds, and parts.
+There is one of every family: LeJEPA and classification, on images and on clouds, parts, and a
+world model.
 """
 
 import functools
@@ -10,6 +11,7 @@ import train
 from lejepa_jax.augment import digits_view
 from lejepa_jax.nn import ResNet, ViT
 from lejepa_jax.tasks import ClassificationConfig, PretrainingConfig
+from lejepa_jax.worldmodels.config import WorldModelConfig
 from pointcloud_jax import VNDGCNN, PointViewSpec
 from pointcloud_jax import tasks as cloud_tasks
 from recipes import Recipe
@@ -100,12 +102,33 @@ CLOUD_LEJEPA = SHORT(
         lidar_examples=0,
     ),
 )
+WORLD = SHORT(
+    data="two-room(image_size=16)",
+    task=WorldModelConfig(
+        network="tiny(latent_features=6, hidden_features=8, history=2, dropout_rate=0.1)",
+        encoder="convnet-tiny(widths=(4, 8), features=8)",
+        image_size=16,
+        num_frames=4,
+        action_block=2,
+        prediction_steps=2,
+        num_slices=8,
+        inverse_weight=0.5,
+        episodes=8,
+        episode_steps=24,
+        eval_batch_size=32,
+        probe_frames=64,
+        quick_examples=16,
+        plan_episodes=4,
+        planner="cem(num_samples=8, iterations=2, elites=2)",
+        horizon=2,
+    ),
+)
 
 
 def recipes() -> dict[str, tuple[str, Recipe]]:
     """Stand in for `recipes.recipes`."""
     found = {"digits": RECIPE, "classes": CLASSES, "clouds": CLOUDS, "parts": PARTS}
-    found["lejepa-clouds"] = CLOUD_LEJEPA
+    found |= {"lejepa-clouds": CLOUD_LEJEPA, "world": WORLD}
     return {name: ("Takes seconds.", recipe) for name, recipe in found.items()}
 
 

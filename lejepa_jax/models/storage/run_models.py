@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -27,6 +27,8 @@ from lejepa_jax.training.storage.files import (
     read_regular,
 )
 from lejepa_jax.training.task import Kept
+
+T = TypeVar("T")
 
 
 def describe_kept(kept: Kept | None, precision: str) -> dict[str, Any]:
@@ -215,7 +217,7 @@ def load_run(
     Raises:
         ValueError: If there is no checkpoint, or none can be read.
     """
-    folders = Folders(folder / "checkpoints", folder / "checksums", folder / "damaged")
+    folders = folders_of(folder)
     steps = [step for step in steps_on_disk(folders) if after is None or step > after]
     if not steps:
         if after is None:
@@ -235,6 +237,46 @@ def load_run(
         raise ValueError(
             f"{folder} holds a run whose model cannot be described: {config['reason']}"
         )
+
+    def read(arrays: Mapping[str, np.ndarray], averaged: bool, step: int) -> Model:
+        provenance = run_provenance(metadata, step=step, averaged=averaged)
+        return _model_of(arrays, config, provenance, read_makers, encoder)
+
+    return read_newest(folder, config["paths"], read, after=after)
+
+
+def folders_of(folder: Path) -> Folders:
+    """Say where a run keeps its checkpoints, and what it knows of them."""
+    return Folders(folder / "checkpoints", folder / "checksums", folder / "damaged")
+
+
+def read_newest(
+    folder: Path,
+    paths: Mapping[str, list[str]],
+    read: Callable[[Mapping[str, np.ndarray], bool, int], T],
+    *,
+    after: int | None = None,
+) -> T:
+    """Read variables out of the newest checkpoint of a run that is whole.
+
+    Args:
+        folder: Of the run.
+        paths: Where each part lies in the variables, by name.
+        read: Makes something of `(arrays, averaged, step)`: arrays by name, such as
+            `encoder.norm.scale`, whether they are averages, and the step; raises if they do not
+            fit.
+        after: Only checkpoints after this step; None for all.
+
+    Returns:
+        What `read` made.
+
+    Raises:
+        ValueError: If there is no checkpoint, or none can be read.
+    """
+    folders = folders_of(folder)
+    steps = [step for step in steps_on_disk(folders) if after is None or step > after]
+    if not steps:
+        raise ValueError(f"{folder} holds a run without a checkpoint yet")
     reasons = []
     for step in steps:
         state = folders.checkpoints / str(step) / "state"
@@ -242,9 +284,8 @@ def load_run(
             known = read_checksums(folders.record(step))
             if known is not None and known != checksums(folders.checkpoints / str(step)):
                 raise ValueError("it was changed or cut short")
-            arrays, averaged = _read_state(state, config["paths"])
-            provenance = run_provenance(metadata, step=step, averaged=averaged)
-            return _model_of(arrays, config, provenance, read_makers, encoder)
+            arrays, averaged = _read_state(state, paths)
+            return read(arrays, averaged, step)
         except Exception as error:  # orbax raises errors of all kinds
             reasons.append(f"step {step}: {describe_error(error)}")
     raise ValueError(f"no checkpoint of {folder} can be read ({'; '.join(reasons)})")
