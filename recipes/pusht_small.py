@@ -4,7 +4,11 @@ python train.py pusht-small --data-dir pusht.npz
 
 The archive has `img` (96 x 96), `action`, `state` and `episode_ends`, as Diffusion Policy has them;
 recorded target positions are made relative to the agent. Planning needs
-`pip install 'lejepa-jax[pusht]'`. Not trained yet.
+`pip install 'lejepa-jax[pusht]'`.
+
+Seed 0, 2 CPU cores (shared), 8 min in all: R2 of the agent 0.66, of the block 0.85, of its angle
+0.27 (untrained 0.43, 0.59, 0.10). Goals 25 steps ahead, 20 held-out episodes: 5 are reached, 25 %
+(11 to 47); of 50, random 2 %, stay 0 %, oracle 98 %.
 """
 
 from lejepa_jax.worldmodels.config import WorldModelConfig
@@ -23,7 +27,9 @@ RECIPE = Recipe(
         environment="push-t",
         action_unit=100.0,
         plan_episodes=50,
-        planner="icem(num_samples=150, iterations=5, std=0.5)",
+        planner="icem(std=0.2)",
+        plan_cost="last",
+        execute=5,
     ),
     steps=2000,
     global_batch_size=128,
