@@ -6,6 +6,7 @@ from lejepa_jax.tasks.images import ImageConfig
 from lejepa_jax.tasks.joint_embedding import JointEmbedding, joint_embedding_task
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
+from lejepa_jax.tasks.small_folders import SmallFolderConfig
 
 __all__ = [
     "ClassificationConfig",
@@ -14,6 +15,7 @@ __all__ = [
     "Modality",
     "ObjectiveConfig",
     "PretrainingConfig",
+    "SmallFolderConfig",
     "classification_task",
     "joint_embedding_task",
     "lejepa_pretraining",

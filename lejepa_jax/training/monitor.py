@@ -26,7 +26,7 @@ _LONG = 2 * 24 * 3600
 _TOO_LONG = (
     "that is more than two days: this recipe is for an accelerator. On a CPU, fewer --steps, "
     "smaller views (--task.image-size) and a smaller encoder (--task.encoder vit-Ti or resnet18) "
-    "take less; digits, cifar10-small and cifar10-vit are sized for two cores"
+    "take less; folder-small, digits, cifar10-small and cifar10-vit are sized for two cores"
 )
 
 

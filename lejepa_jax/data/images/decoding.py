@@ -133,6 +133,22 @@ def is_gray(file: str) -> bool | None:
         return None
 
 
+def shorter_side(file: ImageFile) -> int | None:
+    """Read the shorter side of an image in pixels, from its header alone.
+
+    Args:
+        file: What would be decoded.
+
+    Returns:
+        The side; None if it cannot be read.
+    """
+    try:
+        with _open(file) as image:
+            return min(image.size)
+    except Exception:  # as in `is_gray`
+        return None
+
+
 def return_memory_at_once() -> None:
     """Have Pillow allocate in blocks that go back to the system when an image is dropped.
 

@@ -12,7 +12,7 @@ from jaxtyping import Int, Int32, Int64
 
 from lejepa_jax.checks import MissingExtra
 from lejepa_jax.data.images.arrays import DecodedImages
-from lejepa_jax.data.images.decoding import ImageFile, read_image, read_sample
+from lejepa_jax.data.images.decoding import ImageFile, read_image, read_sample, shorter_side
 from lejepa_jax.data.images.levels import Scale
 from lejepa_jax.data.records import BadRecord, Ledger, TooManyBadRecords
 from lejepa_jax.data.source import Batch, ImageSource, Origin
@@ -176,6 +176,15 @@ class EncodedImages(ImageSource):
         some = self._spread()
         failed = self._decode(np.arange(len(some)), some, self._allocate(len(some)))
         self._report(failed, len(some))
+
+    def typical_side(self) -> int | None:
+        """Find the median of the shorter sides of a few images evenly spread, by their headers."""
+        sides = []
+        for record in self.records[self._spread()].tolist():
+            with contextlib.suppress(Exception):  # decoding it will say what is wrong
+                sides.append(shorter_side(self._fetch([record])[0][0]))
+        known = sorted(side for side in sides if side is not None)
+        return known[len(known) // 2] if known else None
 
     def percentiles(self, percentiles: tuple[float, float]) -> tuple[float, float]:
         """Find percentiles of the values of a few images evenly spread, as they are in the files.
