@@ -4,7 +4,10 @@ python train.py folder-small --data-dir PATH
 
 Sizes, encoder and views follow from the images, see `suited_config`: up to 16 pixels they are those
 of `digits`, up to 32 those of `cifar10-small`, whose docstrings have results. This recipe itself is
-not yet trained to its end: neither its time nor its results are known.
+not yet trained to its end, and its time is not known. After 60 of the 1,500 steps (`--steps 60
+--warmup-steps 10`) on a folder of scikit-learn's digits (1,297 to train on, 500 held out, one seed,
+2 CPU cores beside other work): linear 95.8 % (untrained encoder 92.4 %, pixels 92.4 %), k-NN 93.2 %
+(87.8 %, 95.2 %): that of pixels is not reached so soon. No folder of photographs was tried.
 """
 
 from lejepa_jax.tasks import SmallFolderConfig
