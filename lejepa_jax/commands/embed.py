@@ -1,4 +1,4 @@
-"""`embed MODEL --data-dir PATH --out FILE`: features of all images below a folder."""
+"""`embed MODEL --data-dir PATH --out FILE`: features of all images or fields below a folder."""
 
 import dataclasses
 import shlex
@@ -23,12 +23,13 @@ _SECONDS = 10.0
 
 @dataclasses.dataclass(frozen=True)
 class EmbedOptions:
-    """Features of all images below a folder; the same command goes on where it was stopped.
+    """Features of all files below a folder; the same command goes on where it was stopped.
 
     Attributes:
         model: A run, a model, a file .safetensors, or hf://OWNER/NAME.
-        data_dir: The folder of the images; sub-folders or `labels.csv` are classes.
-        out: File to write: .npz, .parquet or .csv. Images added later are embedded alone.
+        data_dir: The folder of the images, or of a model of fields that of sounds, TIFF, NIfTI, npy
+            or png; sub-folders or `labels.csv` are classes.
+        out: File to write: .npz, .parquet or .csv. Files added later are embedded alone.
         num_layers: Last layers to read side by side, of a ViT.
         devices: Number of devices; all by default. On a CPU, as many are made.
     """
@@ -41,7 +42,7 @@ class EmbedOptions:
 
 
 def run(arguments: list[str], program: Program) -> int:
-    """Write the features of the images below a folder.
+    """Write the features of the files below a folder.
 
     Args:
         arguments: `embed`, a model and flags.
@@ -58,7 +59,8 @@ def run(arguments: list[str], program: Program) -> int:
     say = program.console.print
     model = load(options.model)
     model.num_devices = options.devices
-    with Stop(say) as stop, progress_line(program) as progress:
+    noun = model.preprocessing.kind
+    with Stop(say) as stop, progress_line(program, noun) as progress:
         found = embed_folder(
             model,
             options.data_dir,
@@ -71,10 +73,10 @@ def run(arguments: list[str], program: Program) -> int:
         say(f"skipped {record.name}: {record.reason}")
     if not found.finished:
         again = shlex.join([*program_words(), *arguments])
-        say(f"stopped after {found.rows:,} images; go on with: {again}")
+        say(f"stopped after {found.rows:,} {noun}; go on with: {again}")
         return 0 if stop.signal == signal.SIGTERM else 128 + (stop.signal or 0)
     say(
-        f"{found.rows:,} rows, {found.new:,} of them new, {len(found.unreadable):,} images could "
+        f"{found.rows:,} rows, {found.new:,} of them new, {len(found.unreadable):,} {noun} could "
         f"not be read: {options.out} ({model.features * options.num_layers} features), what it is "
         f"of: {options.out}.json"
     )
@@ -82,7 +84,7 @@ def run(arguments: list[str], program: Program) -> int:
 
 
 @contextmanager
-def progress_line(program: Program) -> Iterator[Callable[[int, int], None]]:
+def progress_line(program: Program, noun: str) -> Iterator[Callable[[int, int], None]]:
     """Show how far something is: a bar in a terminal, a line every ten seconds in a file."""
     import rich.progress
 
@@ -93,11 +95,11 @@ def progress_line(program: Program) -> Iterator[Callable[[int, int], None]]:
         if now - last[0] >= _SECONDS or done == total:
             last[0] = now
             rate = done / max(now - start, 1e-9)
-            program.console.print(f"{done:,}/{total:,} images  {rate:,.0f} images/s")
+            program.console.print(f"{done:,}/{total:,} {noun}  {rate:,.0f} {noun}/s")
 
     if not program.console.is_terminal:
         yield line
         return
     with rich.progress.Progress(console=program.console) as bar:
-        task = bar.add_task("images", total=None)
+        task = bar.add_task(noun, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -25,7 +25,8 @@ class EvaluateOptions:
 
     Attributes:
         model: A run, a model, a file .safetensors, or hf://OWNER/NAME.
-        data: Name of the data set: `digits`, `folder`, `npz:PATH` or a TFDS name.
+        data: Name of the data set: `digits`, `folder`, `npz:PATH` or a TFDS name; of a model of
+            fields what its recipe takes, such as `csv:FILE`.
         data_dir: Where it is: prepared for TFDS, or the folder itself for `folder`.
         out: Folder of the report and of the numbers; evaluations/DATA by default.
         holdout: `validation` evaluates on a part of the training data instead of the test data.
@@ -33,7 +34,7 @@ class EvaluateOptions:
             probe of a ViT reads 2.
         knn_k: Neighbors that vote in the k-NN probe.
         max_probe_examples: Training examples that probes are fitted to, of every class its share.
-        max_bad_records: Unreadable images that are skipped before it is an error.
+        max_bad_records: Unreadable examples that are skipped before it is an error.
         seed: Draws the labeled examples of the few-shot probes.
         devices: Number of devices; all by default. On a CPU, as many are made.
     """

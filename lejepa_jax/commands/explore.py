@@ -1,4 +1,4 @@
-"""`explore MODEL --data-dir PATH`: a page to look through a folder of images without labels."""
+"""`explore MODEL --data-dir PATH`: a page to look through a folder without labels."""
 
 import dataclasses
 import hashlib
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from lejepa_jax.augment.fields.drawing import draw_fields
 from lejepa_jax.checks import check_positive
 from lejepa_jax.commands.embed import progress_line
 from lejepa_jax.commands.options import parse_options, prepare_devices
@@ -27,10 +28,11 @@ from lejepa_jax.evaluation.exploration import (
 )
 from lejepa_jax.models.embedding import embed_folder
 from lejepa_jax.models.feature_files import read_about, read_rows
-from lejepa_jax.models.inputs import files_source
+from lejepa_jax.models.inputs.sources import files_source
 from lejepa_jax.models.loading import load
 from lejepa_jax.models.model import Model
-from lejepa_jax.models.preprocessing import ImagePreprocessing
+from lejepa_jax.models.preprocessing import FieldPreprocessing, ImagePreprocessing
+from lejepa_jax.nn.fields import Field
 from lejepa_jax.report.explorer import Explored, write_explorer
 from lejepa_jax.training.command_line import program_words
 from lejepa_jax.training.console import duration
@@ -48,19 +50,20 @@ _PIECE = 512
 
 @dataclasses.dataclass(frozen=True)
 class ExploreOptions:
-    """A page to look through a folder of images: a map, neighbors, duplicates, outliers, clusters.
+    """A page to look through a folder: a map, neighbors, duplicates, outliers, clusters.
 
     Attributes:
         model: A run, a model, a file .safetensors, or hf://OWNER/NAME.
-        data_dir: The folder of the images; sub-folders or `labels.csv` are classes.
+        data_dir: The folder of the images, or of a model of fields that of sounds, TIFF, NIfTI, npy
+            or png; sub-folders or `labels.csv` are classes.
         out: HTML file to write. The features are kept beside it, so that the page can be made again
-            quickly, and images added later are embedded alone.
-        limit: Most images of the page; of more, as many are chosen at random.
-        map: How the map is drawn: `tsne` (a minute for 10,000 images) or `pca` (at once).
+            quickly, and files added later are embedded alone.
+        limit: Most examples of the page; of more, as many are chosen at random.
+        map: How the map is drawn: `tsne` (a minute for 10,000 examples) or `pca` (at once).
         clusters: Number of groups.
         duplicates: Smallest cosine of a pair that is listed as near-duplicates.
-        scored: Images that get a JEPA score: those far from their neighbors, and as many at random;
-            0 for none. Each takes about as long as a hundred training steps of one image.
+        scored: Examples that get a JEPA score: those far from their neighbors, and as many at
+            random; 0 for none. Each takes about as long as a hundred training steps of one.
         seed: Of what is random.
         devices: Number of devices; all by default. On a CPU, as many are made.
     """
@@ -105,17 +108,18 @@ def run(arguments: list[str], program: Program) -> int:
         raise UsageError(f"out must end in .html, got {options.out!r}")
     model = load(options.model)
     kept = out.with_name(f"{out.stem}.features.npz")
-    with Stop(say) as stop, progress_line(program) as progress:
+    noun = model.preprocessing.kind
+    with Stop(say) as stop, progress_line(program, noun) as progress:
         found = embed_folder(
             model, options.data_dir, kept, stop=lambda: stop.asked(0), progress=progress
         )
     if not found.finished:
         again = shlex.join([*program_words(), *arguments])
-        say(f"stopped after {found.rows:,} images; go on with: {again}")
+        say(f"stopped after {found.rows:,} {noun}; go on with: {again}")
         return 0 if stop.signal == signal.SIGTERM else 128 + (stop.signal or 0)
     began = time.perf_counter()
     explored, summary = explore_rows(model, kept, options)
-    title = f"{len(explored.paths):,} images of {Path(options.data_dir).absolute().name}"
+    title = f"{len(explored.paths):,} {noun} of {Path(options.data_dir).absolute().name}"
     unreadable = f", {len(found.unreadable):,} could not be read" if found.unreadable else ""
     write_explorer(out, explored, title=title, summary=f"{summary}{unreadable}.")
     say(
@@ -130,7 +134,7 @@ def explore_rows(model: Model, kept: Path, options: ExploreOptions) -> tuple[Exp
     """Find what the page shows.
 
     Args:
-        model: A model of images.
+        model: A model of images or fields.
         kept: File of the features of a folder.
         options: Of the command.
 
@@ -138,16 +142,16 @@ def explore_rows(model: Model, kept: Path, options: ExploreOptions) -> tuple[Exp
         That, and a sentence about it.
 
     Raises:
-        UsageError: If there are fewer than two images.
+        UsageError: If there are fewer than two examples.
     """
-    pieces = list(read_rows(kept))
+    noun, pieces = model.preprocessing.kind, list(read_rows(kept))
     paths = [path for piece in pieces for path in piece.paths]
     names = [label for piece in pieces for label in piece.labels]
     features = np.concatenate([piece.features for piece in pieces])
     about = read_about(kept) or {}
     total = len(paths)
     if total < 2:
-        raise UsageError(f"explore needs at least 2 images that can be read, got {total}")
+        raise UsageError(f"explore needs at least 2 {noun} that can be read, got {total}")
     if total > options.limit:
         rows = np.random.default_rng(options.seed).permutation(total)[: options.limit]
         rows.sort()
@@ -179,7 +183,7 @@ def explore_rows(model: Model, kept: Path, options: ExploreOptions) -> tuple[Exp
         cluster=groups,
         members=central_members(features, groups),
     )
-    of_all = "" if len(paths) == total else f", chosen at random of {total:,} images"
+    of_all = "" if len(paths) == total else f", chosen at random of {total:,} {noun}"
     recipe = model.provenance.get("recipe", "a model")
     summary = f"By the {features.shape[1]} features of {recipe}{of_all}"
     return explored, summary
@@ -188,16 +192,16 @@ def explore_rows(model: Model, kept: Path, options: ExploreOptions) -> tuple[Exp
 def score_some(
     model: Model, files: list[str], far: np.ndarray, options: ExploreOptions
 ) -> tuple[np.ndarray, list[int]]:
-    """Compute JEPA scores of images far from their neighbors, and of as many at random.
+    """Compute JEPA scores of examples far from their neighbors, and of as many at random.
 
     Args:
         model: The encoder.
-        files: All images.
+        files: All of them.
         far: Their positions, the farthest first.
         options: Of the command.
 
     Returns:
-        A score of each image, NaN of those without one; and the outliers by it.
+        A score of each, NaN of those without one; and the outliers by it.
     """
     score = np.full(len(files), np.nan, np.float32)
     if not options.scored:
@@ -205,9 +209,8 @@ def score_some(
     rest = far[options.scored // 2 :]
     drawn = np.random.default_rng(options.seed).permutation(rest)[: (options.scored + 1) // 2]
     chosen = np.concatenate([far[: options.scored // 2], drawn])
-    preprocessing = cast(ImagePreprocessing, model.preprocessing)
     few = [files[i] for i in chosen]
-    source = files_source(few, few, preprocessing)
+    source = files_source(few, few, model.preprocessing)
     params = model.params
     exact = model.features <= _EXACT_FEATURES
     method: Any = {"method": "exact"} if exact else {"method": "lanczos", "num_probes": 4}
@@ -215,7 +218,17 @@ def score_some(
     @jax.jit
     def scores(params: Any, inputs: Any) -> Any:
         key = jax.random.key(options.seed)
-        return jepa_score(model.apply, params, inputs, key=key, **method)
+        if not isinstance(inputs, Field):
+            return jepa_score(model.apply, params, inputs, key=key, **method)
+
+        def one(field: Field) -> Any:
+            # The derivative is by the values: what exists of a field is no variable.
+            def apply(params: Any, values: Any) -> Any:
+                return model.apply(params, Field(values, field.measure[None]))
+
+            return jepa_score(apply, params, field.values[None], key=key, **method)[0]
+
+        return jax.lax.map(one, inputs)
 
     for start in range(0, len(chosen), _PIECE):
         rows = np.arange(start, min(start + _PIECE, len(chosen)))
@@ -226,19 +239,40 @@ def score_some(
 
 
 def thumbnails(model: Model, files: list[str]) -> np.ndarray:
-    """Draw a small square picture of each image, its sides in proportion.
+    """Draw a small square picture of each example.
+
+    An image has its sides in proportion, a field is as the encoder sees it, see `draw_field`.
 
     Args:
-        model: Says how images are read.
+        model: Says how files are read.
         files: Where they are; all can be read.
 
     Returns:
         Pictures (n, side, side, 3).
     """
+    count, read = len(files), model.preprocessing
+    side = next((tile for most, tile in _TILES if count <= most), _SMALLEST_TILE)
+    if isinstance(read, FieldPreprocessing):
+        return _field_thumbnails(read, files, side)
+    return _image_thumbnails(cast(ImagePreprocessing, read), files, side)
+
+
+def _field_thumbnails(read: FieldPreprocessing, files: list[str], side: int) -> np.ndarray:
+    source, whole = files_source(files, files, read), jax.jit(read.whole)
+    shown = np.zeros((len(files), side, side, 3), np.uint8)
+    for start in range(0, len(files), read.batch_size):
+        # Batches of one size, which is one program.
+        rows = np.minimum(np.arange(start, start + read.batch_size), len(files) - 1)
+        batch = {name: jnp.asarray(array) for name, array in source.gather(rows).items()}
+        values, measure = (np.asarray(x)[: len(files) - start] for x in whole(batch))
+        shown[start : start + len(values)] = draw_fields(values, measure, side)
+    return shown
+
+
+def _image_thumbnails(read: ImagePreprocessing, files: list[str], side: int) -> np.ndarray:
     from PIL import Image
 
-    count, read = len(files), cast(ImagePreprocessing, model.preprocessing)
-    side = next((tile for most, tile in _TILES if count <= most), _SMALLEST_TILE)
+    count = len(files)
     preprocessing = dataclasses.replace(read, image_size=side, eval_size=side)
     source = files_source(files, files, preprocessing)
     shown = np.full((count, side, side, 3), 127, np.uint8)

@@ -9,7 +9,7 @@ import tyro
 from lejepa_jax.commands.options import parse_options
 from lejepa_jax.commands.table import Program
 from lejepa_jax.models.loading import load
-from lejepa_jax.models.programs import export_onnx, export_stablehlo
+from lejepa_jax.models.programs import export_onnx, export_stablehlo, input_shapes
 from lejepa_jax.models.saving import save
 from lejepa_jax.models.weights.files import export_pytorch, preprocessing_line
 
@@ -67,10 +67,11 @@ def run(arguments: list[str], program: Program) -> int:
         say(f"{lines}\n# {preprocessing_line(model)}")
     elif options.format == "stablehlo":
         export_stablehlo(model, out)
-        say(f"jax.export.deserialize(open({str(out)!r}, 'rb').read()).call(images)  # (b s s c)")
+        names = ", ".join(input_shapes(model))
+        say(f"jax.export.deserialize(open({str(out)!r}, 'rb').read()).call({names})")
         say(f"# {preprocessing_line(model)}")
     else:
         difference = export_onnx(model, out)
-        say(f"{out}: differs from our features by {difference:.1e}; images (b s s c)")
+        say(f"{out}: differs from our features by {difference:.1e}")
         say(f"# {preprocessing_line(model)}")
     return 0

@@ -1,4 +1,4 @@
-"""`finetune MODEL --data-dir PATH`: a classifier of labeled images, compared with what it beats."""
+"""`finetune MODEL --data-dir PATH`: a classifier of labeled data, compared with what it beats."""
 
 import dataclasses
 import json
@@ -49,7 +49,7 @@ def run(arguments: list[str], program: Program) -> int:
     workdir, say = Path(options.workdir), program.console.print
     baselines = {} if options.force else read_baselines(workdir)
     if "linear probe" not in baselines and splits.train.num_classes > 1:
-        say(f"linear probe of {options.model} on {len(splits.train):,} labeled images")
+        say(f"linear probe of {options.model} on {len(splits.train):,} labeled examples")
         baselines["linear probe"] = linear_probe(model, splits, options.seed)
         workdir.mkdir(parents=True, exist_ok=True)
         write_atomically(workdir / "baselines.json", json.dumps(baselines))

@@ -41,7 +41,7 @@ class Ledger:
     def __init__(self, title: str, limit: int, noun: str = "examples"):
         if limit < 0:
             raise ValueError(f"max_bad_records must not be negative, got {limit}")
-        self.title, self._limit, self._noun = printable(title), limit, noun
+        self.title, self._limit, self.noun = printable(title), limit, noun
         self._reasons: dict[str, str] = {}  # by name, since a bad image is met again every epoch
         self._lock = threading.Lock()
 
@@ -62,12 +62,12 @@ class Ledger:
             bad = self._reasons.copy()
         if len(bad) > self._limit:
             raise TooManyBadRecords(
-                f"{self.title} has unreadable {self._noun}, {len(bad)} so far, where "
+                f"{self.title} has unreadable {self.noun}, {len(bad)} so far, where "
                 f"max_bad_records allows {self._limit}: {_summary(bad)}"
             )
         if out_of is not None and 2 * len(records) > out_of:
             raise TooManyBadRecords(
-                f"{self.title} has unreadable {self._noun}, {len(records)} of the {out_of} tried, "
+                f"{self.title} has unreadable {self.noun}, {len(records)} of the {out_of} tried, "
                 f"too many to leave out: {_summary(dict(records))}"
             )
 

@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lejepa_jax.data.images.decoding import EXTENSIONS
 from lejepa_jax.data.listing import Listing, list_splits
 from lejepa_jax.data.records import BadRecord, Ledger, printable
 from lejepa_jax.evaluation.features import fetch
@@ -22,9 +21,8 @@ from lejepa_jax.models.feature_files import (
     read_rows,
     write_rows,
 )
-from lejepa_jax.models.inputs import files_source
+from lejepa_jax.models.inputs.sources import files_source, require_files
 from lejepa_jax.models.model import Model
-from lejepa_jax.models.preprocessing import ImagePreprocessing
 from lejepa_jax.training.storage.files import write_atomically
 
 #: Images of a piece: what is lost at most when the machine stops.
@@ -33,7 +31,7 @@ _MOST_LISTED = 10_000
 
 
 class Embedded(NamedTuple):
-    """What became of a folder of images.
+    """What became of a folder of images or fields.
 
     Attributes:
         rows: Rows of the file.
@@ -58,14 +56,14 @@ def embed_folder(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Embedded:
-    """Write the features of all images below a folder to a file.
+    """Write the features of all images or fields below a folder to a file.
 
     Rows that the file has are kept, and files that have none are embedded alone: images may be
     added, and a call that was stopped goes on where it was. An image that changed under the same
     name keeps its row.
 
     Args:
-        model: A model of images.
+        model: A model of images or fields.
         data_dir: The folder; classes are its sub-folders, or those of `labels.csv`, as in training.
         out: The file, `.npz`, `.parquet` or `.csv`. Beside it `OUT.json` says what it is of and
             what could not be read.
@@ -78,20 +76,15 @@ def embed_folder(
         What became of it.
 
     Raises:
-        ValueError: If there are no images, the model is not one of images, or the file holds
-            features of another model or another folder.
+        ValueError: If there are no files, the model is one of clouds, or the file holds features
+            of another model or another folder.
     """
-    if not isinstance(model.preprocessing, ImagePreprocessing):
-        kind = model.preprocessing.kind
-        raise ValueError(
-            f"embed is for models of images, got one of {kind}: load it in Python and call it with "
-            "arrays"
-        )
+    endings, noun = require_files(model.preprocessing, "embed"), model.preprocessing.kind
     out = Path(out).expanduser().absolute()
     check_format(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger("embed", 2**62, "images")
-    root, paths, labels = list_images(str(data_dir), ledger)
+    ledger = Ledger("embed", 2**62, noun)
+    root, paths, labels = list_files(str(data_dir), ledger, endings, noun=noun)
     about = {
         "model": model.digest(),
         "num_layers": num_layers,
@@ -139,12 +132,16 @@ def embed_folder(
     return _finish(out, parts, about, before, ledger)
 
 
-def list_images(data_dir: str, ledger: Ledger) -> tuple[Path, list[str], list[str]]:
-    """List the images of a folder, of all of its splits.
+def list_files(
+    data_dir: str, ledger: Ledger, endings: Collection[str], *, noun: str
+) -> tuple[Path, list[str], list[str]]:
+    """List the files of a folder, of all of its splits.
 
     Args:
         data_dir: The folder.
         ledger: Files that must not be read are entered here.
+        endings: How file names end, in lower case and with the dot.
+        noun: What the files are, for errors.
 
     Returns:
         The folder without links, the paths below it, and the name of the class of each, empty
@@ -153,7 +150,7 @@ def list_images(data_dir: str, ledger: Ledger) -> tuple[Path, list[str], list[st
     Raises:
         ValueError: See `list_splits`.
     """
-    listed = list_splits(data_dir, EXTENSIONS, noun="images", ledger=ledger)
+    listed = list_splits(data_dir, endings, noun=noun, ledger=ledger)
     found: list[Listing] = [
         part for part in (listed.train, listed.test, listed.validation) if part is not None
     ]
@@ -212,7 +209,8 @@ def _finish(out: Path, parts: Path, about: dict[str, Any], before: int, ledger: 
         count, width = count + len(rows.paths), rows.features.shape[1]
     if not count:
         raise ValueError(
-            f"none of {len(bad)} images could be read, the first: {bad[0].name} ({bad[0].reason})"
+            f"none of {len(bad)} {ledger.noun} could be read, the first: {bad[0].name} "
+            f"({bad[0].reason})"
         )
     partial = out.with_name(f"{out.stem}.partial{out.suffix}")
     write_rows(partial, pieces, count=count, width=width)

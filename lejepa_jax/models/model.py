@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from lejepa_jax.data.source import Source
 from lejepa_jax.evaluation.features import Mapped, ShardBatch, fetch, map_examples
 from lejepa_jax.models.architecture import call_maker, describe_maker
-from lejepa_jax.models.inputs import batch_source
+from lejepa_jax.models.inputs.sources import batch_source
 from lejepa_jax.models.preprocessing import CloudPreprocessing, Preprocessing
 from lejepa_jax.models.tensors import arrange_arrays, mismatches, name_arrays
 from lejepa_jax.nn.encoder import HasLayers, HasPatches, HasTokens

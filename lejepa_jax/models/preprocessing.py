@@ -190,10 +190,14 @@ class FieldPreprocessing:
             missing=self.missing[0] if self.missing else None,
         )
 
+    def whole(self, batch: Mapping[str, Array]) -> Field:
+        """Normalize a batch of a source of fields, with the measure of the samples."""
+        values, extent = batch["values"], batch["extent"]
+        return eval_field(values, extent, self.eval_size, self.normalization, fit=self.fit)
+
     def inputs(self, batch: Mapping[str, Array]) -> Values | Field:
         """Make what the encoder sees of a batch of a source of fields."""
-        values, extent = batch["values"], batch["extent"]
-        found = eval_field(values, extent, self.eval_size, self.normalization, fit=self.fit)
+        found = self.whole(batch)
         return found if self.weigh else found.values
 
 

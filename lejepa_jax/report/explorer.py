@@ -1,4 +1,4 @@
-"""A page to look through a folder of images by what an encoder sees in them.
+"""A page to look through a folder by what an encoder sees in them.
 
 One HTML file that works from disk in a browser: its pictures, its data and its script are inside,
 and its policy lets it fetch nothing.
@@ -25,7 +25,7 @@ _STEPS = 4095  # places on the map, across
 
 
 class Explored(NamedTuple):
-    """What the page shows of some images.
+    """What the page shows of some images or fields.
 
     Attributes:
         thumbnails: A picture each, square.
@@ -121,7 +121,7 @@ def _data(explored: Explored) -> dict[str, Any]:
         "distance": np.round(explored.distance.astype(float), 4).tolist(),
         "far": list(explored.far),
         "score": scores,
-        "scored": f"Images with the lowest JEPA score, of {scored:,} that have one (those far from "
+        "scored": f"Those with the lowest JEPA score, of {scored:,} that have one (those far from "
         "their neighbors, and as many at random): what the encoder takes for unlikely.",
         "unlikely": list(explored.unlikely),
         "pairs": [list(pair) for pair in explored.pairs],

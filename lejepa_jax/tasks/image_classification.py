@@ -1,121 +1,65 @@
 """Supervised image classification, as a task of the training loop."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Key, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Key
 
-from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.augment.mixing import mix_pairs
 from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.augment.views import make_views
-from lejepa_jax.checks import check_positive
 from lejepa_jax.data.source import Source
-from lejepa_jax.data.splits import Splits, few_labeled
-from lejepa_jax.evaluation.features import ShardBatch, map_examples
-from lejepa_jax.evaluation.quick import PREFIX, quick_subset
-from lejepa_jax.evaluation.results import Results
-from lejepa_jax.nn.depths import layer_decay_factors
-from lejepa_jax.nn.encoder import WeighsTokens
-from lejepa_jax.objectives.regularizers.names import regularizer_by_name
-from lejepa_jax.objectives.supervised import cross_entropy, soft_targets
-from lejepa_jax.report.embedding import embedding_pictures
-from lejepa_jax.report.examples import examples_of_classes
-from lejepa_jax.report.metric import Metric
-from lejepa_jax.statistics.reductions import AxisName, global_mean
-from lejepa_jax.tasks.images import ImageConfig, patch_maps
-from lejepa_jax.tasks.watching import quick_accuracy_metrics
-from lejepa_jax.training.networks import Variables, network
-from lejepa_jax.training.task import Batch, Kept, Part, Task
+from lejepa_jax.data.splits import Splits
+from lejepa_jax.statistics.reductions import AxisName
+from lejepa_jax.tasks.images import ImageConfig
+from lejepa_jax.tasks.labeled import (
+    LabeledConfig,
+    check_classes,
+    few_of,
+    kept_classifier,
+    keys_apart,
+    labeled_task,
+)
+from lejepa_jax.training.task import Batch, Task
 
 # Views of an example and its stochastic depth count up from 0; what a pair draws is apart.
-_DEPTH, _PAIR = 2**20, 2**21
-_METRICS = {"accuracy": Metric("Accuracy", "of the batch", progress=True)}
-_HELD_OUT_LOSS = Metric("Held-out loss", "of a subset", higher_is_better=False)
-_REGULARIZED = {"regularizer": Metric("Regularizer", "of the features", progress=True)}
+_PAIR = 2**21
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassificationConfig(ImageConfig):
-    """What to classify, and how.
+class ClassificationConfig(LabeledConfig, ImageConfig):
+    """What to classify, and how; see `LabeledConfig` for what is not of images alone.
 
     Attributes:
         view: The one random view of an image to train on; its `count` must be 1.
-        label_smoothing: Part of the target that is shared by all classes.
         mixup: Parameter of the Beta distribution of mixing two images; 0 for none.
         cutmix: The same for pasting a box of one into another. With both, pairs draw which.
-        regularizer: What the encoder's features are regularized by beside the classes, by name,
-            alone or called with options: `sigreg`, `covariance(sketch=64, form='norm')`. None for
-            nothing.
-        regularizer_weight: Its weight; that of the cross-entropy is 1.
-        eval_sizes: Further sides to test at. An encoder that can weigh its tokens by their measure
-            (`ViT`) is tested with and without.
-        labels_per_class: Train on so many labeled images of each class alone, always the same ones.
-        label_fraction: Train on this part of the labeled images of each class alone.
-        layer_decay: Factor of the learning rate from each layer to the one before it, see
-            `layer_decay_factors`; None for none.
-        frozen: Train the head alone, on the features of the encoder as it is.
-        baselines: Accuracies of others, by what they are of, for the table of results.
-        quick_examples: Held-out images that are tested during training, see `evaluate_every`.
 
     Raises:
         ValueError: For a value out of range.
 
     References:
-        C. Szegedy et al., "Rethinking the Inception Architecture", arXiv 1512.00567, 2015 (label
-        smoothing).
         H. Zhang et al., "mixup", arXiv 1710.09412, 2017. S. Yun et al., "CutMix", arXiv 1905.04899,
-        2019. Weak-SIGReg, arXiv 2603.05924, 2026 (features regularized).
+        2019.
     """
 
-    evaluation_only: ClassVar[frozenset[str]] = ImageConfig.evaluation_only | {
-        "eval_sizes",
-        "quick_examples",
-        "baselines",
-    }
+    evaluation_only: ClassVar[frozenset[str]] = (
+        ImageConfig.evaluation_only | LabeledConfig.evaluation_only
+    )
 
     view: ViewSpec
-    label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
-    regularizer: str | Callable[..., Any] | None = None
-    regularizer_weight: float = 0.1
-    eval_sizes: tuple[int, ...] = ()
-    quick_examples: int = 1000
-    labels_per_class: int | None = None
-    label_fraction: float | None = None
-    layer_decay: float | None = None
-    frozen: bool = False
-    baselines: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self):
-        super().__post_init__()
-        check_positive("quick_examples", self.quick_examples)
-        for size in self.eval_sizes:
-            check_positive("eval_sizes", size)
-        if isinstance(self.regularizer, str):
-            regularizer_by_name(self.regularizer)
-        for name in ("mixup", "cutmix", "regularizer_weight"):
+        ImageConfig.__post_init__(self)
+        self.check_labels()
+        for name in ("mixup", "cutmix"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.labels_per_class is not None and self.label_fraction is not None:
-            raise ValueError("labels_per_class and label_fraction must not both be given")
-        if self.labels_per_class is not None:
-            check_positive("labels_per_class", self.labels_per_class)
-        for name in ("label_fraction", "layer_decay"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if self.view.count != 1:
             raise ValueError(f"view must draw 1 view of an image, got count={self.view.count}")
 
@@ -136,28 +80,15 @@ class ClassificationConfig(ImageConfig):
         splits = super().load(
             name, data_dir=data_dir, holdout=holdout, max_bad_records=max_bad_records
         )
-        if self.labels_per_class is None and self.label_fraction is None:
-            return splits
-        train = splits.train
-        if train.labels is None:
-            raise ValueError(f"labels of {name} must be known without reading all of it")
-        chosen = few_labeled(
-            train.labels, per_class=self.labels_per_class, fraction=self.label_fraction
-        )
-        few = train.subset(chosen)
-        few.data_range = train.data_range
-        info = {**splits.info, "labels": f"{len(few)} of {len(train)} training images are used"}
-        return splits._replace(train=few, info=info)
+        few = few_of(splits, self)
+        few.train.data_range = splits.train.data_range
+        return few
 
     def build(
         self, splits: Splits, *, dtype: DTypeLike = jnp.float32, axis_name: AxisName | None = None
     ) -> Task:
         """Make the task; see `classification_task`."""
-        if splits.train.num_classes < 2:
-            raise ValueError(
-                f"{splits.name} must have at least 2 classes to tell apart, "
-                f"got {splits.train.num_classes}"
-            )
+        check_classes(splits)
         task = classification_task(
             self,
             channels=splits.train.channels,
@@ -166,48 +97,23 @@ class ClassificationConfig(ImageConfig):
             axis_name=axis_name,
         )
         encoder = self.encoder_maker(in_channels=splits.train.channels)
-        parts = {"encoder": Part(encoder, ("encoder",))}
-        kept = Kept(parts, self.preprocessing(self.view, splits))
-        return task._replace(kept=kept, rate_factors=rate_factors(self, task.init, encoder))
+        return kept_classifier(task, self, encoder, self.preprocessing(self.view, splits))
 
+    def train_inputs(
+        self, keys: Key[Array, " b"], batch: Batch, targets: Float[Array, "b k"]
+    ) -> tuple[Array, Array]:
+        """Make a view of each image, and mix pairs."""
+        (views,) = make_views(keys, batch["image"], (self.view,), aspect=batch["aspect"])
+        pairs = keys_apart(keys, _PAIR)
+        return mix_pairs(pairs, views[0], targets, mixup=self.mixup, cutmix=self.cutmix)
 
-def rate_factors(
-    config: ClassificationConfig,
-    init: Callable[[PRNGKeyArray], Variables],
-    make_encoder: Callable[..., Any],
-) -> PyTree | None:
-    """Make the factors of the learning rate: falling towards the input, or 0 of a frozen encoder.
+    def test_inputs(self, batch: Batch, size: int | None = None) -> Array:
+        """Make what an encoder sees of images in evaluation."""
+        return self.eval_inputs(batch, self.view, size)
 
-    Args:
-        config: What is trained.
-        init: Makes the variables.
-        make_encoder: Makes the encoder from `rngs`.
-
-    Returns:
-        A number for each parameter; None if all learn alike.
-    """
-    if config.layer_decay is None and not config.frozen:
-        return None
-    params = jax.eval_shape(init, jax.random.key(0)).params
-    factors = jax.tree.map(lambda _: 1.0, params)
-    encoder = nnx.eval_shape(
-        lambda: make_encoder(dtype=jnp.float32, axis_name=None, rngs=nnx.Rngs(0))
-    )
-    if config.frozen:
-        own = jax.tree.map(lambda _: 0.0, params["encoder"])
-    else:
-        own = layer_decay_factors(encoder, params["encoder"], config.layer_decay or 1.0)
-    return {**factors, "encoder": own}
-
-
-class Classifier(nnx.Module):
-    """An encoder and a linear map to a score for each class, which starts at zero."""
-
-    def __init__(self, encoder: Any, num_classes: int, *, rngs: nnx.Rngs):
-        self.encoder = encoder
-        self.head = nnx.Linear(
-            encoder.features, num_classes, kernel_init=nnx.initializers.zeros, rngs=rngs
-        )
+    def pictures(self, source: Source, index: np.ndarray) -> np.ndarray:
+        """Give the images themselves."""
+        return source.gather(index)["image"]
 
 
 def classification_task(
@@ -236,6 +142,7 @@ def classification_task(
         Images whose label is -1 do not count.
 
     Examples:
+        >>> import jax
         >>> from functools import partial
         >>> from lejepa_jax.augment import digits_view
         >>> from lejepa_jax.nn import ViT
@@ -250,122 +157,5 @@ def classification_task(
         >>> jax.eval_shape(scores, jax.random.key(0)).shape
         (4, 3)
     """
-    make_encoder = config.encoder_maker(in_channels=channels)
-
-    def make(key: PRNGKeyArray) -> Classifier:
-        rngs = nnx.Rngs(key)
-        encoder = make_encoder(dtype=dtype, axis_name=axis_name, rngs=rngs)
-        return Classifier(encoder, num_classes, rngs=rngs)
-
-    net = network(make)
-    regularizer = config.regularizer
-    if isinstance(regularizer, str):
-        regularizer = regularizer_by_name(regularizer)
-
-    def encode(params: Any, state: Any, key: PRNGKeyArray, batch: Batch):
-        model = net.merge(params, state)
-        keys = example_keys(key, batch["index"])
-        (views,) = make_views(keys, batch["image"], (config.view,), aspect=batch["aspect"])
-        targets = soft_targets(batch["label"], num_classes, smoothing=config.label_smoothing)
-        images, targets = mix_pairs(
-            _apart(keys, _PAIR), views[0], targets, mixup=config.mixup, cutmix=config.cutmix
-        )
-        if config.frozen:
-            features = lax.stop_gradient(model.encoder(images))
-        else:
-            features = model.encoder(images, train=True, keys=_apart(keys, _DEPTH))
-        outputs = {"logits": model.head(features), "targets": lax.stop_gradient(targets)}
-        if regularizer is not None:
-            outputs["features"] = features
-        return outputs, net.state_of(model)
-
-    def loss(params: Any, state: Any, key: PRNGKeyArray, outputs: dict[str, Array], batch: Batch):
-        del params, state
-        logits, labels = outputs["logits"], batch["label"]
-        right = (logits.argmax(-1) == labels).astype(jnp.float32)
-        metrics = {"accuracy": global_mean(right, mask=labels >= 0, axis_name=axis_name)}
-        total = cross_entropy(logits, outputs["targets"], axis_name=axis_name)
-        if regularizer is not None:
-            _, own_key = jax.random.split(key)
-            value = regularizer(own_key, outputs["features"], mask=labels >= 0, axis_name=axis_name)
-            total, metrics["regularizer"] = total + config.regularizer_weight * value, value
-        return total, ({}, metrics)
-
-    @functools.partial(jax.jit, static_argnames=("size", "weigh"))
-    def scores(variables: Variables, batch: Batch, size: int, weigh: bool | None) -> Array:
-        model = net.merge(*variables)
-        options = {} if weigh is None else {"weigh_tokens": weigh}
-        features = model.encoder(config.eval_inputs(batch, config.view, size), **options)
-        return jax.nn.log_softmax(model.head(features), -1)
-
-    def score(
-        variables: Variables,
-        source: Source,
-        shard_batch: ShardBatch,
-        size: int = config.eval_size,
-        weigh: bool | None = None,
-    ) -> dict[str, float]:
-        """Accuracy and loss over all images with a label, at some side."""
-        found = map_examples(
-            lambda batch: scores(variables, batch, size=size, weigh=weigh),
-            source,
-            shard_batch,
-            batch_size=config.eval_batch_size,
-        )
-        logs, labels = found.outputs[found.label >= 0], found.label[found.label >= 0]
-        own = np.take_along_axis(logs, labels[:, None], -1)[:, 0]
-        return {
-            "accuracy": float((logs.argmax(-1) == labels).mean()),
-            "loss": float(-own.mean()),
-            "images": len(labels),
-        }
-
-    def watch(
-        key: PRNGKeyArray, variables: Variables, splits: Splits, shard_batch: ShardBatch, /
-    ) -> dict[str, float]:
-        del key
-        few = quick_subset(splits.test, config.quick_examples)
-        found = score(variables, few, shard_batch)
-        return {"accuracy": found["accuracy"], "loss": found["loss"]}
-
-    def evaluate(
-        key: PRNGKeyArray,
-        variables: Mapping[str, Variables],
-        splits: Splits,
-        shard_batch: ShardBatch,
-        /,
-    ) -> Results:
-        _, report_key = jax.random.split(key)
-        encoder = net.shape.encoder
-        # With no token beside the patches all weights are equal, and change nothing.
-        choices = (False, True) if isinstance(encoder, WeighsTokens) and encoder.num_prefix else ()
-        found = {}
-        for name, own in variables.items():
-            found[name] = score(own, splits.test, shard_batch)
-            for size in config.eval_sizes if name == "encoder" else ():
-                for weigh in choices or (None,):
-                    title = f"{name}, {size} px" + (", weighted" if weigh else "")
-                    found[title] = score(own, splits.test, shard_batch, size, weigh)
-        diagnostics = {
-            "loss": {name: one["loss"] for name, one in found.items()},
-            "parameters": sum(x.size for x in jax.tree.leaves(variables["encoder"].params)),
-            "images": found["encoder"]["images"],
-        }
-        chosen = examples_of_classes(splits.test.labels, len(splits.test), 8)
-        few = splits.test.gather(chosen)
-        view = functools.partial(config.eval_inputs, like=config.view)
-        maps = patch_maps(net, view, variables["encoder"], few, shard_batch)
-        pictures = embedding_pictures(report_key, images=few["image"], patch_features=maps)
-        scores = {"accuracy": {name: one["accuracy"] for name, one in found.items()}}
-        scores["accuracy"] |= dict(config.baselines)
-        return Results(scores, diagnostics, {}, pictures)
-
-    metrics = _METRICS | quick_accuracy_metrics() | {f"{PREFIX}loss": _HELD_OUT_LOSS}
-    if regularizer is not None:
-        metrics |= _REGULARIZED
-    evaluators, quick = {"accuracy": evaluate}, {"accuracy": watch}
-    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
-
-
-def _apart(keys: Key[Array, " b"], number: int) -> Key[Array, " b"]:
-    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+    encoder = config.encoder_maker(in_channels=channels)
+    return labeled_task(config, encoder, num_classes=num_classes, dtype=dtype, axis_name=axis_name)

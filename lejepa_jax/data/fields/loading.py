@@ -26,7 +26,14 @@ from lejepa_jax.data.fields.reading import (
     FieldSets,
     Records,
 )
-from lejepa_jax.data.fields.source import FieldsOnDemand, FieldSource, Layout, Stored, kept_type
+from lejepa_jax.data.fields.source import (
+    FieldsOnDemand,
+    FieldSource,
+    Layout,
+    Stored,
+    kept_type,
+    narrowed,
+)
 from lejepa_jax.data.records import Ledger
 from lejepa_jax.data.source import Origin
 from lejepa_jax.data.splits import Parts, Splits, hold_out
@@ -205,10 +212,7 @@ def _source(
     records: Records, sets: FieldSets, layout: Layout, ledger: Ledger, pool: ThreadPoolExecutor
 ) -> FieldsOnDemand:
     def read(index: int) -> Stored:
-        values = records.read(index)
-        if values.dtype.name == "float64":
-            return _Narrowed(values)
-        return values
+        return narrowed(records.read(index))
 
     return FieldsOnDemand(
         read,
@@ -220,16 +224,3 @@ def _source(
         records=np.arange(len(records.labels)),
         pool=pool,
     )
-
-
-class _Narrowed:
-    """A field of float64 of which only what is cut out becomes float32."""
-
-    def __init__(self, values: Stored):
-        self._values = values
-        self.shape, self.ndim, self.size = values.shape, values.ndim, values.size
-        self.dtype = np.dtype(np.float32)
-
-    def __getitem__(self, where: Any) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            return np.asarray(self._values[where]).astype(np.float32)

@@ -120,6 +120,33 @@ FieldReader = Callable[[FieldRequest], FieldSets]
 """Gives the records of the data set that it is asked for, or a `ValueError` of one line."""
 
 
+def check_spacing(
+    own: tuple[float, ...] | None, wanted: tuple[float, ...] | None, others: str = "the others"
+) -> None:
+    """Refuse a field whose samples are not as far apart as those of the others.
+
+    Args:
+        own: Distance of two samples along each axis, if it is known.
+        wanted: Of the others.
+        others: What they are, for the error.
+
+    Raises:
+        ValueError: If they differ by more than a thousandth, or one of them is not known.
+
+    Examples:
+        >>> check_spacing((0.5,), (1.0,), "the first file")
+        Traceback (most recent call last):
+            ...
+        ValueError: its samples are (0.5,) apart, those of the first file (1.0,)
+    """
+    if own is None or wanted is None:
+        same = own is wanted
+    else:
+        same = len(own) == len(wanted) and np.allclose(own, wanted, rtol=1e-3)
+    if not same:
+        raise ValueError(f"its samples are {own} apart, those of {others} {wanted}")
+
+
 def numbered_labels(labels: np.ndarray, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """Number classes that are given by number or by name.
 

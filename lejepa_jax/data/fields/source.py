@@ -186,12 +186,12 @@ class FieldsOnDemand(FieldSource):
     def gather(self, indices: Int[np.ndarray, " b"]) -> Batch:
         """Return the fields at `indices`, stacked; another where one cannot be read."""
         asked = np.asarray(indices, np.int64)
-        batch, failed = self._read_rows(asked)
+        batch, failed = self.read(asked)
         self.ledger.add(failed.values())
         for row in sorted(failed):
             for step in range(1, len(self)):
                 other = (asked[row] + step) % len(self)
-                found, bad = self._read_rows(np.array([other]))
+                found, bad = self.read(np.array([other]))
                 if not bad:
                     for name in batch:
                         batch[name][row] = found[name][0]
@@ -203,7 +203,7 @@ class FieldsOnDemand(FieldSource):
 
     def in_memory(self) -> FieldsInMemory:
         """Read everything once and leave out what is unreadable."""
-        batch, failed = self._read_rows(np.arange(len(self)))
+        batch, failed = self.read(np.arange(len(self)))
         self.ledger.add(failed.values(), len(self))
         kept = np.delete(np.arange(len(self)), sorted(failed))
         assert self.records is not None
@@ -222,10 +222,15 @@ class FieldsOnDemand(FieldSource):
     def check(self) -> None:
         """Read a few fields evenly spread, so that an unreadable data set is known at once."""
         some = np.unique(np.linspace(0, len(self) - 1, _CHECKED).astype(np.int64))
-        _, failed = self._read_rows(some)
+        _, failed = self.read(some)
         self.ledger.add(failed.values(), len(some))
 
-    def _read_rows(self, indices: np.ndarray) -> tuple[Batch, dict[int, BadRecord]]:
+    def read(self, indices: Int[np.ndarray, " b"]) -> tuple[Batch, dict[int, BadRecord]]:
+        """Read the fields at `indices`; nothing stands in for what is unreadable.
+
+        Returns:
+            The fields, and what could not be read by its row, which is zero and of no extent.
+        """
         shape, count = self.layout.shape, len(indices)
         batch = {
             "values": np.zeros((count, *shape, self.layout.channels), self.layout.dtype),
@@ -312,3 +317,26 @@ def kept_type(dtype: np.dtype) -> np.dtype:
         return np.dtype(np.float32)
     hint = ": save them as int32 or float32" if dtype.kind in "iuf" else ""
     raise ValueError(f"values must be of {', '.join(KEPT_TYPES)} or float64, got {dtype}{hint}")
+
+
+def narrowed(values: Stored) -> Stored:
+    """Give a field of float64 as one of float32, of which only what is cut out is converted.
+
+    Examples:
+        >>> narrowed(np.zeros((3, 1)))[:2].dtype
+        dtype('float32')
+    """
+    return _Narrowed(values) if values.dtype.name == "float64" else values
+
+
+class _Narrowed:
+    """A field of float64 of which only what is cut out becomes float32."""
+
+    def __init__(self, values: Stored):
+        self._values = values
+        self.shape, self.ndim, self.size = values.shape, values.ndim, values.size
+        self.dtype = np.dtype(np.float32)
+
+    def __getitem__(self, where: Any) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return np.asarray(self._values[where]).astype(np.float32)

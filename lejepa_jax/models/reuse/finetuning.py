@@ -6,12 +6,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from lejepa_jax.augment.fields.specs import FieldView
 from lejepa_jax.augment.specs import ViewSpec
 from lejepa_jax.data.reading import DataOptions
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.linear import linear_predict
 from lejepa_jax.models.model import Model
-from lejepa_jax.models.preprocessing import ImagePreprocessing
+from lejepa_jax.models.preprocessing import FieldPreprocessing, ImagePreprocessing
+from lejepa_jax.tasks.fields.classification import FieldClassificationConfig
 from lejepa_jax.tasks.image_classification import ClassificationConfig
 from lejepa_jax.training.recipe import Recipe
 
@@ -22,32 +24,34 @@ _FEW_SHOT_L2 = 1e-3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuneOptions:
-    """Train a model on labeled images: the same command resumes it. Its report compares.
+    """Train a model on labeled images or fields: the same command resumes it. Its report compares.
 
     The comparisons are the linear probe of the model as it is, on the same labels, and the same
     training from random weights.
 
     Attributes:
         model: A run, a model, a file .safetensors, or hf://OWNER/NAME.
-        data: Name of the data set: `folder`, `digits`, `npz:PATH` or a TFDS name.
+        data: Name of the data set: `folder`, `digits`, `npz:PATH` or a TFDS name; of a model of
+            fields what its recipe takes, such as `csv:FILE`.
         data_dir: Where it is: prepared for TFDS, or the folder itself for `folder`.
         workdir: Where the run is kept; runs/finetune by default. An existing one is resumed.
-        labels_per_class: Train on so many labeled images of each class alone.
-        label_fraction: Train on this part of the labeled images of each class alone.
+        labels_per_class: Train on so many labeled examples of each class alone.
+        label_fraction: Train on this part of the labeled examples of each class alone.
         frozen: Train the head alone.
         layer_decay: Factor of the learning rate from each layer to the one before it; 1 for none.
-        epochs: Times that every labeled image is seen.
+        epochs: Times that every labeled example is seen.
         min_steps: Steps at least: of a few labels an epoch is a step.
-        global_batch_size: Images a step; all of them where there are fewer.
+        global_batch_size: Examples a step; all of them where there are fewer.
         learning_rate: Its peak.
         weight_decay: Of weights only.
-        flip: Probability that an image is mirrored; 0 for letters and digits.
-        smallest_crop: Least part of the area of an image that is seen in training.
+        flip: Probability that an image is mirrored; 0 for letters and digits. Fields are not.
+        smallest_crop: Least part of the area of an image, or of the volume of a field, that is seen
+            in training.
         label_smoothing: Part of the target that is shared by all classes.
-        mixup: Parameter of the Beta distribution of mixing two images; 0 for none.
+        mixup: Parameter of the Beta distribution of mixing two images; 0 for none, and of fields.
         scratch: Also train from random weights, to compare with.
         holdout: `validation` evaluates on a part of the training data instead of the test data.
-        max_bad_records: Unreadable images that are skipped before the run stops.
+        max_bad_records: Unreadable examples that are skipped before the run stops.
         precision: Type in which the networks compute.
         seed: Names everything random.
         devices: Number of devices; all by default. On a CPU, as many are made.
@@ -80,22 +84,48 @@ class FinetuneOptions:
     force: bool = False
 
 
-def finetune_task(model: Model, options: FinetuneOptions) -> ClassificationConfig:
+def finetune_task(
+    model: Model, options: FinetuneOptions
+) -> ClassificationConfig | FieldClassificationConfig:
     """Make the task of fine-tuning a model.
 
     Args:
-        model: A model of images.
+        model: A model of images or fields.
         options: How.
 
     Returns:
-        The task: the encoder of the model, its preprocessing, and views that crop and mirror.
+        The task: the encoder of the model, its preprocessing, and views that crop, and mirror
+        images.
 
     Raises:
-        ValueError: If the model is not one of images, or an option is out of range.
+        ValueError: If the model is one of clouds, or an option is out of range.
     """
-    seen = model.preprocessing
+    seen, decay = model.preprocessing, options.layer_decay
+    learning: dict[str, Any] = {
+        "label_smoothing": options.label_smoothing,
+        "labels_per_class": options.labels_per_class,
+        "label_fraction": options.label_fraction,
+        "layer_decay": None if options.frozen or decay == 1 else decay,
+        "frozen": options.frozen,
+        "eval_batch_size": seen.batch_size,
+    }
+    if isinstance(seen, FieldPreprocessing):
+        if options.mixup:
+            raise ValueError(f"mixup must be 0 with fields, got {options.mixup}")
+        crop: Any = (options.smallest_crop, 1.0)
+        return FieldClassificationConfig(
+            encoder=model.makers["encoder"],
+            view=FieldView(1, seen.eval_size, fit=seen.fit, scale=crop, shift=seen.fit == "pad"),  # pyright: ignore[reportArgumentType]
+            normalization=seen.normalization,
+            stored_size=seen.stored_size,
+            eval_size=seen.eval_size,
+            fit=seen.fit,
+            weigh=seen.weigh,
+            spacing=seen.spacing,
+            **learning,
+        )
     if not isinstance(seen, ImagePreprocessing):
-        raise ValueError(f"finetune is for models of images, got one of {seen.kind}")
+        raise ValueError(f"finetune is for models of images or fields, got one of {seen.kind}")
     channels: Any = seen.channels
     view = ViewSpec(
         count=1,
@@ -109,28 +139,25 @@ def finetune_task(model: Model, options: FinetuneOptions) -> ClassificationConfi
         image_size=seen.image_size,
         encoder=model.makers["encoder"],
         view=view,
-        label_smoothing=options.label_smoothing,
         mixup=options.mixup,
         eval_size=seen.eval_size,
         eval_crop=seen.crop,
-        eval_batch_size=seen.batch_size,
         data_options=DataOptions(channels=channels, data_range=seen.data_range),
-        labels_per_class=options.labels_per_class,
-        label_fraction=options.label_fraction,
-        layer_decay=None if options.frozen or options.layer_decay == 1 else options.layer_decay,
-        frozen=options.frozen,
+        **learning,
     )
 
 
 def finetune_recipe(
-    task: ClassificationConfig, options: FinetuneOptions, num_examples: int
+    task: ClassificationConfig | FieldClassificationConfig,
+    options: FinetuneOptions,
+    num_examples: int,
 ) -> Recipe:
     """Make the recipe of a fine-tuning.
 
     Args:
         task: Made by `finetune_task`.
         options: How.
-        num_examples: Labeled images to train on.
+        num_examples: Labeled examples to train on.
 
     Returns:
         The recipe.

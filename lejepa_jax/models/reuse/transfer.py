@@ -7,15 +7,18 @@ import jax
 from flax import nnx
 from jaxtyping import PRNGKeyArray
 
+from lejepa_jax.data.fields.loading import load_fields
+from lejepa_jax.data.fields.reading import check_spacing
 from lejepa_jax.data.loading import load as load_data
 from lejepa_jax.data.reading import DataOptions
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.evaluation.results import Results, run_evaluators
 from lejepa_jax.models.model import Model
-from lejepa_jax.models.preprocessing import ImagePreprocessing
+from lejepa_jax.models.preprocessing import FieldPreprocessing, ImagePreprocessing
 from lejepa_jax.nn.encoder import HasLayers
 from lejepa_jax.nn.projector import Projector
 from lejepa_jax.statistics.names import null_mean, statistic_by_name
+from lejepa_jax.tasks.fields.pretraining import modality_of_fields
 from lejepa_jax.tasks.images import pixel_rows
 from lejepa_jax.tasks.joint_embedding import JointEmbedding
 from lejepa_jax.tasks.modality import Modality
@@ -32,24 +35,27 @@ def load_for(
     holdout: Any = "test",
     max_bad_records: int = 0,
 ) -> Splits:
-    """Load a data set as a model of images wants it.
+    """Load a data set as a model of images or fields wants it.
 
     Args:
         model: The model.
         data: Name of the data set.
         data_dir: Where it is.
         holdout: `test` or `validation`.
-        max_bad_records: Images that may be unreadable.
+        max_bad_records: Examples that may be unreadable.
 
     Returns:
         The data.
 
     Raises:
-        ValueError: If the model is not one of images, or the data have other channels.
+        ValueError: If the model is one of clouds, or the data have other channels or another
+            spacing.
     """
     preprocessing = model.preprocessing
+    if isinstance(preprocessing, FieldPreprocessing):
+        return _load_fields(preprocessing, data, data_dir, holdout, max_bad_records)
     if not isinstance(preprocessing, ImagePreprocessing):
-        raise ValueError(f"this is for models of images, got one of {preprocessing.kind}")
+        raise ValueError(f"this is for models of images or fields, got one of {preprocessing.kind}")
     channels: Any = preprocessing.channels
     splits = load_data(
         data,
@@ -67,6 +73,49 @@ def load_for(
     return splits
 
 
+def _load_fields(
+    preprocessing: FieldPreprocessing,
+    data: str,
+    data_dir: str | None,
+    holdout: Any,
+    max_bad_records: int,
+) -> Splits:
+    splits = load_fields(
+        data,
+        num_axes=len(preprocessing.stored_size),
+        size=preprocessing.stored_size,
+        data_dir=data_dir,
+        holdout=holdout,
+        max_bad_records=max_bad_records,
+    )
+    layout, channels = splits.train.layout, len(preprocessing.mean)
+    if layout.channels != channels:
+        raise ValueError(
+            f"data must have fields of {channels} channel{'s' * (channels > 1)} for this model, "
+            f"got {layout.channels} in {data}"
+        )
+    if layout.spacing is not None and preprocessing.spacing:
+        check_spacing(layout.spacing, preprocessing.spacing, "the data trained on")
+    return splits
+
+
+def _modality(model: Model) -> Modality:
+    """What the probes have to know of the data of a model; it has no views of its own."""
+    seen = model.preprocessing
+    if isinstance(seen, FieldPreprocessing):
+        encoder = model.makers["encoder"]
+        return modality_of_fields(seen.whole, lambda keys, batch: (), encoder, weigh=seen.weigh)
+    if not isinstance(seen, ImagePreprocessing):
+        raise ValueError(f"this is for models of images or fields, got one of {seen.kind}")
+    return Modality(
+        views=lambda keys, batch: (),
+        eval_inputs={"": seen.inputs},
+        raw=functools.partial(pixel_rows, size=seen.eval_size, crop=seen.crop),
+        raw_name="pixels",
+        pictures=lambda source, index: source.gather(index)["image"],
+    )
+
+
 def evaluate_transfer(
     key: PRNGKeyArray,
     model: Model,
@@ -76,11 +125,11 @@ def evaluate_transfer(
     knn_k: int = 20,
     max_probe_examples: int | None = 50_000,
 ) -> Results:
-    """Run every probe on the features of a model, of an untrained one, and on pixels.
+    """Run every probe on the features of a model, of an untrained one, and on raw values.
 
     Args:
         key: Random key of the probes; the same key gives the same numbers.
-        model: A model of images.
+        model: A model of images or fields.
         splits: Labeled data, loaded by `load_for`.
         num_layers: Last layers whose features the probes read side by side.
         knn_k: Neighbors that vote.
@@ -93,8 +142,6 @@ def evaluate_transfer(
         ValueError: If the encoder has no layers to read.
     """
     preprocessing = model.preprocessing
-    if not isinstance(preprocessing, ImagePreprocessing):
-        raise ValueError(f"this is for models of images, got one of {preprocessing.kind}")
     if num_layers > 1 and not isinstance(model.net.shape.encoder, HasLayers):
         raise ValueError(f"num_layers must be 1 with this encoder, got {num_layers}")
     config = ObjectiveConfig(
@@ -105,13 +152,7 @@ def evaluate_transfer(
         probe_layers=num_layers,
         lidar_examples=0,  # a model has no views of its own
     )
-    modality = Modality(
-        views=lambda keys, batch: (),
-        eval_inputs={"": preprocessing.inputs},
-        raw=functools.partial(pixel_rows, size=preprocessing.eval_size, crop=preprocessing.crop),
-        raw_name="pixels",
-        pictures=lambda source, index: source.gather(index)["image"],
-    )
+    modality = _modality(model)
 
     def make(key: PRNGKeyArray) -> JointEmbedding:
         parts: Any = model.make(key)

@@ -12,7 +12,7 @@ import numpy as np
 from lejepa_jax.augment.presets import IMAGENET_MEAN, IMAGENET_STD
 from lejepa_jax.evaluation.features import fetch
 from lejepa_jax.models.model import Model
-from lejepa_jax.models.preprocessing import ImagePreprocessing
+from lejepa_jax.models.preprocessing import FieldPreprocessing, ImagePreprocessing
 from lejepa_jax.models.tensors import TensorFile, name_arrays, sha256_of
 from lejepa_jax.models.weights.architectures import architecture_by_name
 from lejepa_jax.models.weights.conversion import (
@@ -175,12 +175,19 @@ def preprocessing_line(model: Model) -> str:
     """Say in one line what an exported encoder expects.
 
     Args:
-        model: A model of images.
+        model: A model of images or fields.
 
     Returns:
         The line.
     """
     given = model.preprocessing
+    if isinstance(given, FieldPreprocessing):
+        sides = " x ".join(map(str, given.eval_size))
+        return (
+            f"inputs: values (b, {sides}, {len(given.mean)}) of float32, less mean "
+            f"{list(given.mean)}, over std {list(given.std)}"
+            + (f", and their measure (b, {sides}): 0 where there is none" if given.weigh else "")
+        )
     if not isinstance(given, ImagePreprocessing):
         return "inputs: see config.json"
     return (

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import jax
@@ -233,25 +233,48 @@ def field_modality(config: FieldPretrainingConfig, normalization: Normalization)
     """
     fit = config.views[0].fit
 
-    def seen(field: Field) -> Values | Field:
-        return field if config.weigh else field.values
-
-    def views(keys: jax.Array, batch: Batch) -> tuple[Values | Field, ...]:
-        made = make_field_views(keys, batch["values"], batch["extent"], config.views, normalization)
-        return tuple(map(seen, made))
+    def views(keys: jax.Array, batch: Batch) -> tuple[Field, ...]:
+        values, extent = batch["values"], batch["extent"]
+        return make_field_views(keys, values, extent, config.views, normalization)
 
     def whole(batch: Batch) -> Field:
         values, extent = batch["values"], batch["extent"]
         return eval_field(values, extent, config.eval_size, normalization, fit=fit)
 
-    raw, raw_name = _raw_rows(config.encoder_maker(len(normalization.mean)))
+    encoder = config.encoder_maker(len(normalization.mean))
+    return modality_of_fields(whole, views, encoder, weigh=config.weigh)
+
+
+def modality_of_fields(
+    whole: Callable[[Batch], Field],
+    views: Callable[[Array, Batch], Sequence[Field]],
+    encoder: Callable[..., Any],
+    *,
+    weigh: bool,
+) -> Modality:
+    """Say what an objective has to know of fields, whoever makes them.
+
+    Args:
+        whole: Makes what is seen of a batch in evaluation.
+        views: Makes views of a batch, from a key an example.
+        encoder: Makes the encoder from `dtype`, `axis_name` and `rngs`.
+        weigh: Whether it gets the measure.
+
+    Returns:
+        Views, inputs of the evaluation, raw rows and pictures.
+    """
+
+    def seen(field: Field) -> Values | Field:
+        return field if weigh else field.values
+
+    raw, raw_name = _raw_rows(encoder)
 
     def pictures(source: Any, index: np.ndarray) -> np.ndarray:
         found = jax.jit(whole)({k: v for k, v in source.gather(index).items() if k != "label"})
         return draw_fields(np.asarray(found.values), np.asarray(found.measure))
 
     return Modality(
-        views=views,
+        views=lambda keys, batch: tuple(map(seen, views(keys, batch))),
         eval_inputs={"": lambda batch: seen(whole(batch))},
         raw=lambda batch: raw(whole(batch)),
         raw_name=raw_name,

@@ -104,6 +104,6 @@ def test_a_task_may_train_on_a_few_labels_of_a_data_set():
     found = config.load("digits")
     assert np.bincount(found.train.labels).tolist() == [2] * 10
     assert len(found.test) == 500
-    assert found.info["labels"] == "20 of 1297 training images are used"
+    assert found.info["labels"] == "20 of 1297 training examples are used"
     with pytest.raises(ValueError, match="must not both be given"):
         ClassificationConfig(**{**vars(config), "label_fraction": 0.5})

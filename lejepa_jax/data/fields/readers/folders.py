@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from lejepa_jax.data.fields.readers.formats import FORMATS, read_file
-from lejepa_jax.data.fields.reading import FieldRequest, FieldSets, Records, version_of
+from lejepa_jax.data.fields.reading import (
+    FieldRequest,
+    FieldSets,
+    Records,
+    check_spacing,
+    version_of,
+)
 from lejepa_jax.data.fields.source import Stored
 from lejepa_jax.data.listing import Listing, list_splits
 
@@ -50,11 +54,7 @@ def read_folder(request: FieldRequest) -> FieldSets:
 def _records(listing: Listing, request: FieldRequest, spacing: tuple[float, ...] | None) -> Records:
     def read(index: int) -> Stored:
         found = read_file(Path(listing.paths[index]), request)
-        own = found.spacing
-        if (own is None) != (spacing is None) or (
-            own is not None and spacing is not None and not np.allclose(own, spacing, rtol=1e-3)
-        ):
-            raise ValueError(f"its samples are {own} apart, those of the first file {spacing}")
+        check_spacing(found.spacing, spacing, "the first file")
         return found.values
 
     return Records(read, listing.labels, listing.describe, listing.paths.__getitem__)
