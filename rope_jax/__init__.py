@@ -44,8 +44,9 @@ from rope_jax.encodings.triplets import geope, rotate_spherical, spherical
 from rope_jax.layout import Layout, convert_layout, layout_permutation
 from rope_jax.positions.coordinates import Coordinates, boxes, points
 from rope_jax.positions.grids import patch_grid, torus_grid
+from rope_jax.positions.healpix import healpix_grid, healpix_interpolation, healpix_nested
 from rope_jax.positions.packing import Packed, pack
-from rope_jax.positions.sphere import healpix_grid, sphere_grid, unit_vectors
+from rope_jax.positions.sphere import sphere_grid, unit_vectors
 from rope_jax.positions.transforms import augment_positions, log_polar, perturb_positions, wrap
 from rope_jax.registry import ENCODINGS, encoding_by_name, parse_choice
 from rope_jax.weighted_attention import attention, log_measure
@@ -75,6 +76,8 @@ __all__ = [
     "from_frequencies",
     "geope",
     "healpix_grid",
+    "healpix_interpolation",
+    "healpix_nested",
     "init_layers",
     "kernels",
     "layout_permutation",

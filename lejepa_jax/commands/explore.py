@@ -265,7 +265,7 @@ def _field_thumbnails(read: FieldPreprocessing, files: list[str], side: int) -> 
         rows = np.minimum(np.arange(start, start + read.batch_size), len(files) - 1)
         batch = {name: jnp.asarray(array) for name, array in source.gather(rows).items()}
         values, measure = (np.asarray(x)[: len(files) - start] for x in whole(batch))
-        shown[start : start + len(values)] = draw_fields(values, measure, side)
+        shown[start : start + len(values)] = draw_fields(values, measure, side, fit=read.fit)
     return shown
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from jaxtyping import Array, Float
 
+from lejepa_jax.augment.fields.specs import FieldView
 from lejepa_jax.augment.fields.views import eval_field
 from lejepa_jax.augment.specs import channel_statistics, check_statistics
 from lejepa_jax.augment.views import eval_view
@@ -129,7 +130,7 @@ class FieldPreprocessing:
         high: Largest value, or the percentile that higher ones are clipped to.
         clip: Whether they are.
         missing: A value that stands for none, beside NaN; empty for no such value.
-        fit: "resize" or "pad", see `lejepa_jax.augment.fields.eval_field`.
+        fit: "resize", "pad" or "sphere", see `lejepa_jax.augment.fields.eval_field`.
         weigh: Whether the encoder gets the measure of the samples.
         dtype: Type of the data trained on; other numbers are taken as they are.
         spacing: Distance of two samples along each axis in the data trained on, if it was known.
@@ -155,14 +156,17 @@ class FieldPreprocessing:
     high: tuple[float, ...]
     clip: bool = False
     missing: tuple[float, ...] = ()
-    fit: str = "resize"
+    fit: Any = "resize"
     weigh: bool = True
     dtype: str = "float32"
     spacing: tuple[float, ...] = ()
     batch_size: int = 500
 
     def __post_init__(self):
-        if not 1 <= len(self.stored_size) <= 3 or len(self.eval_size) != len(self.stored_size):
+        if self.fit not in ("resize", "pad", "sphere"):
+            raise ValueError(f"fit must be resize, pad or sphere, got {self.fit!r}")
+        seen = FieldView(1, self.eval_size, fit=self.fit).sides(len(self.stored_size))
+        if not 1 <= len(self.stored_size) <= 3 or len(seen) != len(self.eval_size):
             raise ValueError(f"stored_size must be 1 to 3 sizes, got {self.stored_size}")
         for name in ("stored_size", "eval_size"):
             for side in getattr(self, name):
@@ -171,8 +175,6 @@ class FieldPreprocessing:
             if values > _MAX_BATCH_VALUES:
                 raise ValueError(f"a batch must have at most {_MAX_BATCH_VALUES} values")
         _check_between("batch_size", self.batch_size, MAX_BATCH)
-        if self.fit not in ("resize", "pad"):
-            raise ValueError(f"fit must be resize or pad, got {self.fit!r}")
         if len(self.missing) > 1:
             raise ValueError(f"missing must be at most one number, got {self.missing}")
         check_choice("dtype", self.dtype, KEPT_TYPES)
@@ -190,10 +192,15 @@ class FieldPreprocessing:
             missing=self.missing[0] if self.missing else None,
         )
 
-    def whole(self, batch: Mapping[str, Array]) -> Field:
-        """Normalize a batch of a source of fields, with the measure of the samples."""
-        values, extent = batch["values"], batch["extent"]
-        return eval_field(values, extent, self.eval_size, self.normalization, fit=self.fit)
+    def whole(self, batch: Mapping[str, Array], turns: Array | None = None) -> Field:
+        """Normalize a batch of a source of fields, with the measure of the samples.
+
+        Args:
+            batch: The fields.
+            turns: Rotations of spheres (b 3 3).
+        """
+        values, extent, own = batch["values"], batch["extent"], self.normalization
+        return eval_field(values, extent, self.eval_size, own, fit=self.fit, turns=turns)
 
     def inputs(self, batch: Mapping[str, Array]) -> Values | Field:
         """Make what the encoder sees of a batch of a source of fields."""

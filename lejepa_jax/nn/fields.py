@@ -67,7 +67,7 @@ def log_patch_measure(
         (['0.667', '0.333', '0.000'], True)
     """
     patches = patchify(measure[..., None].astype(jnp.float32), patch_size).sum(-1)
-    patches = patches.reshape(len(measure), -1)
+    patches = patches.reshape(measure.shape[0], -1)
     if kept is not None:
         patches = jnp.take_along_axis(patches, kept, 1)
     total = patches.sum(-1, keepdims=True)

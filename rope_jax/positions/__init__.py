@@ -2,8 +2,9 @@
 
 from rope_jax.positions.coordinates import Coordinates, boxes, points
 from rope_jax.positions.grids import patch_grid, torus_grid
+from rope_jax.positions.healpix import healpix_grid, healpix_interpolation, healpix_nested
 from rope_jax.positions.packing import Packed, pack
-from rope_jax.positions.sphere import healpix_grid, sphere_grid, unit_vectors
+from rope_jax.positions.sphere import sphere_grid, unit_vectors
 from rope_jax.positions.transforms import augment_positions, log_polar, perturb_positions, wrap
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "augment_positions",
     "boxes",
     "healpix_grid",
+    "healpix_interpolation",
+    "healpix_nested",
     "log_polar",
     "pack",
     "patch_grid",

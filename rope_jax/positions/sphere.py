@@ -71,47 +71,6 @@ def sphere_grid(
     return Coordinates(jnp.asarray(positions, jnp.float32), jnp.asarray(measure, jnp.float32))
 
 
-def healpix_grid(num_sides: int) -> Coordinates:
-    r"""HEALPix pixel centers, ring order: :math:`12\, n^2` cells of equal area.
-
-    Args:
-        num_sides: :math:`n`, divisions of the side of a base pixel.
-
-    Returns:
-        ``(longitude, latitude)`` in radians, longitude in :math:`[0, 2\pi)`; equal measures that
-        sum to :math:`4\pi`.
-
-    Raises:
-        ValueError: If ``num_sides`` is not positive.
-
-    Examples:
-        >>> healpix_grid(2).positions.shape
-        (48, 2)
-
-    References:
-        Górski et al., "HEALPix", ApJ 622, 2005, equations 2 to 9.
-    """
-    if num_sides < 1:
-        raise ValueError(f"num_sides must be positive, got {num_sides}")
-    n = num_sides
-    longitude, height = [], []
-    for ring in range(1, 4 * n):
-        cap = min(ring, 4 * n - ring)  # distance from the nearer pole
-        if cap < n:
-            count, shift = 4 * cap, 0.5
-            z = (1 - cap**2 / (3 * n**2)) * (1 if ring < 2 * n else -1)
-        else:
-            # Equatorial rings are staggered by half a pixel, starting with ring n.
-            count, shift = 4 * n, 0.5 * ((ring - n + 1) % 2)
-            z = 4 / 3 - 2 * ring / (3 * n)
-        longitude.append(2 * np.pi * (np.arange(count) + shift) / count)
-        height.append(np.full(count, z))
-    lon, z = np.concatenate(longitude), np.concatenate(height)
-    positions = np.stack([lon, np.arcsin(z)], axis=-1)
-    measure = np.full(len(lon), 4 * np.pi / len(lon))
-    return Coordinates(jnp.asarray(positions, jnp.float32), jnp.asarray(measure, jnp.float32))
-
-
 def unit_vectors(positions: Float[Array, "*b n 2"]) -> Float[Array, "*b n 3"]:
     """Points of the unit sphere from ``(longitude, latitude)``.
 

@@ -209,6 +209,8 @@ CONSTANTS: dict[str, Callable[[], Any]] = {
     "torus_grid": lambda: rope_jax.torus_grid((2, 3)),
     "sphere_grid": lambda: rope_jax.sphere_grid(3, 4, rule="clenshaw_curtis"),
     "healpix_grid": lambda: rope_jax.healpix_grid(1),
+    "healpix_nested": lambda: rope_jax.healpix_nested(2),
+    "healpix_interpolation": lambda: rope_jax.healpix_interpolation(jnp.eye(3), 2),
     "pack": lambda: rope_jax.pack([rope_jax.patch_grid((1, 2)), rope_jax.patch_grid((1, 1))], 3),
     "layout_permutation": lambda: rope_jax.layout_permutation(
         4, source="adjacent", target="half_split"

@@ -1,10 +1,13 @@
-"""Pictures of fields: curves of series, pixels of planes, three middle slices of volumes."""
+"""Pictures of fields: curves, pixels, three middle slices of volumes, spheres as maps."""
 
 import colorsys
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
+
+import rope_jax
+from lejepa_jax.augment.fields.sphere import cells_of
 
 # What normalized values are shown between.
 _REACH = 3.0
@@ -46,10 +49,31 @@ def draw_field(
 
 
 def draw_fields(
-    values: Float[np.ndarray, "n *space c"], measure: Float[np.ndarray, "n *space"], side: int = 64
+    values: Float[np.ndarray, "n *space c"],
+    measure: Float[np.ndarray, "n *space"],
+    side: int = 64,
+    *,
+    fit: str = "resize",
 ) -> UInt8[np.ndarray, "n {side} {side} 3"]:
-    """Draw several fields, see `draw_field`."""
+    """Draw several fields, see `draw_field`; cells of spheres (`fit="sphere"`) as a map.
+
+    The map has equal angles, north at its top, and is as wide as the picture.
+    """
+    if fit == "sphere":
+        cells = _cells_of_map(values.shape[1], side)
+        return np.stack(
+            [_pixels(v[cells], m[cells], side) for v, m in zip(values, measure, strict=True)]
+        )
     return np.stack([draw_field(v, m, side) for v, m in zip(values, measure, strict=True)])
+
+
+def _cells_of_map(count: int, side: int) -> np.ndarray:
+    """Which cell of a nested HEALPix grid lies at each pixel of a map (side / 2, side)."""
+    sides = cells_of(count)
+    points = rope_jax.unit_vectors(rope_jax.sphere_grid(max(side // 2, 1), side).positions)
+    pixels, weights = map(np.asarray, rope_jax.healpix_interpolation(points, sides))
+    ring = np.take_along_axis(pixels, weights.argmax(-1)[:, None], 1)[:, 0]
+    return np.argsort(rope_jax.healpix_nested(sides))[ring].reshape(-1, side)
 
 
 def _curves(values: np.ndarray, measure: np.ndarray, side: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from lejepa_jax.augment.draws import example_keys
-from lejepa_jax.augment.fields.drawing import draw_field
+from lejepa_jax.augment.fields.drawing import draw_fields
 from lejepa_jax.augment.fields.specs import FieldView
 from lejepa_jax.augment.fields.views import eval_field, make_field_views
 from lejepa_jax.checks import check_positive, needs_extra
@@ -62,7 +62,8 @@ def field_table(
 
     @jax.jit
     def make(keys: Array, values: Array, extent: Array) -> tuple[Field, tuple[Field, ...]]:
-        whole = eval_field(values, extent, stored, normalization)
+        size, fit = (views[0].size, "sphere") if views[0].fit == "sphere" else (stored, "resize")
+        whole = eval_field(values, extent, size, normalization, fit=fit)
         return whole, make_field_views(keys, values, extent, views, normalization)
 
     whole, made = make(keys, values, extent)
@@ -79,6 +80,7 @@ def field_table(
     for column, (title, found, measure) in enumerate(columns):
         pen.text((_GAP + column * step, _GAP), title, "black")
         for row in range(len(drawn)):
-            picture = pillow.fromarray(draw_field(found[row], measure[row], tile))
+            drawn_field = draw_fields(found[row][None], measure[row][None], tile, fit=views[0].fit)
+            picture = pillow.fromarray(drawn_field[0])
             table.paste(picture, (_GAP + column * step, _GAP + _HEADER + row * step))
     return table

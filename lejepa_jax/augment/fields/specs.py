@@ -5,6 +5,8 @@ import math
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from lejepa_jax.augment.fields.sphere import cells_of
+
 
 class Operation(NamedTuple):
     """An operation of a view, for documentation and for pictures of it alone.
@@ -39,13 +41,18 @@ OPERATIONS = MappingProxyType(
         "noise": Operation("standard deviations of the channel", "white noise"),
         "channel_drop": Operation("probability, of each channel", "channels that are missing"),
         "erase": Operation("part of a side", "a stretch or box that is missing"),
+        "rotation": Operation("axis", "rotation of the sphere", (1, 2)),
     }
 )
 
 
+# Operations that would move samples of a plane; a sphere is rotated.
+_FLAT = ("scale", "ratio", "stretch", "shift", "flip", "turn", "equalizer", "blur", "erase")
+
+
 @dataclasses.dataclass(frozen=True)
 class FieldView:
-    """What to draw for one kind of view of series, planes or volumes.
+    """What to draw for one kind of view of series, planes, volumes or spheres.
 
     An option that is left alone changes nothing. Values are normalized before anything is done to
     them, so that noise and offsets are in standard deviations of a channel.
@@ -55,7 +62,9 @@ class FieldView:
         size: Samples along each axis; one number for all.
         fit: "resize" reads the window at `size` places, whatever its extent; "pad" keeps the
             distance of the samples, and what the window does not fill is missing: for sounds, and
-            wherever a step of time or length means something.
+            wherever a step of time or length means something. "sphere" reads a field on the sphere
+            at the `size` cells of a HEALPix grid, nested order, see `read_sphere`; of the
+            operations, those on values and `rotation` are for spheres.
         scale: Range of the window's part of the field, by volume.
         ratio: Range of a side by the geometric mean of all sides, log-uniform.
         stretch: Range of the step with "pad", in samples of the field, log-uniform; the same along
@@ -78,6 +87,7 @@ class FieldView:
         channel_drop: Probability of each channel to be missing; at least one stays.
         erase: Range of the part of each side that one missing stretch or box has.
         erase_count: How many of them.
+        rotation: How a sphere is turned: "any" draws from SO(3), "yaw" about its poles.
 
     Raises:
         ValueError: For a value out of range.
@@ -89,7 +99,7 @@ class FieldView:
 
     count: int
     size: int | tuple[int, ...]
-    fit: Literal["resize", "pad"] = "resize"
+    fit: Literal["resize", "pad", "sphere"] = "resize"
     scale: tuple[float, float] = (1.0, 1.0)
     ratio: tuple[float, float] = (1.0, 1.0)
     stretch: tuple[float, float] = (1.0, 1.0)
@@ -108,6 +118,7 @@ class FieldView:
     channel_drop: float = 0.0
     erase: tuple[float, float] = (0.0, 0.0)
     erase_count: int = 1
+    rotation: Literal["none", "yaw", "any"] = "none"
 
     def __post_init__(self):
         def require(name: str, holds: bool, wanted: str):
@@ -121,7 +132,8 @@ class FieldView:
         require("size", all(map(positive, sizes)), "at least 1")
         for name in ("count", "equalizer_bands", "erase_count"):
             require(name, positive(getattr(self, name)), "at least 1")
-        require("fit", self.fit in ("resize", "pad"), "resize or pad")
+        require("fit", self.fit in ("resize", "pad", "sphere"), "resize, pad or sphere")
+        require("rotation", self.rotation in ("none", "yaw", "any"), "none, yaw or any")
         for name in ("turn", "polarity", "channel_drop"):
             require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
         flips = self.flip if isinstance(self.flip, tuple) else (self.flip,)
@@ -137,6 +149,13 @@ class FieldView:
         require("erase", 0 <= low <= high < 1, "a range (low, high) within [0, 1)")
         low, high = self.blur
         require("blur", 0 <= low <= high < math.inf, "a range (low, high) from 0")
+        if self.fit == "sphere":
+            cells_of(math.prod(sizes))
+            for name in _FLAT:
+                usual = FieldView.__dataclass_fields__[name].default
+                require(name, getattr(self, name) == usual, f"{usual} on the sphere")
+        elif self.rotation != "none":
+            raise ValueError(f"rotation wants fit='sphere', got {self.fit!r}")
 
     def sides(self, num_axes: int) -> tuple[int, ...]:
         """Samples along each axis of a view.
@@ -144,6 +163,10 @@ class FieldView:
         Raises:
             ValueError: If the options do not fit fields of so many axes.
         """
+        if self.fit == "sphere":
+            if num_axes == 3:
+                raise ValueError("a sphere must be stored along 1 or 2 axes, got 3")
+            return (self.size,) if isinstance(self.size, int) else tuple(self.size)
         sides = (self.size,) * num_axes if isinstance(self.size, int) else tuple(self.size)
         if len(sides) != num_axes:
             raise ValueError(f"size must be one number or {num_axes}, got {self.size}")

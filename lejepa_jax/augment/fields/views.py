@@ -1,4 +1,4 @@
-r"""Random views of series, planes and volumes, made on the device under `jit`.
+r"""Random views of series, planes, volumes and spheres, made on the device under `jit`.
 
 Values are normalized in float32, and what is missing (NaN, padding) has no weight wherever values
 are mixed; it is missing in the view as well. Everything random about view :math:`v` of example
@@ -9,6 +9,7 @@ option changes nothing but itself.
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jaxtyping import Array, Float, Key
 
 from lejepa_jax.augment.draws import between
 from lejepa_jax.augment.fields.specs import OPERATIONS, FieldView
+from lejepa_jax.augment.fields.sphere import cells_of, random_turn, read_sphere
 from lejepa_jax.augment.fields.windows import (
     blur_rows,
     draw_windows,
@@ -92,7 +94,8 @@ def eval_field(
     size: int | tuple[int, ...],
     normalization: Normalization,
     *,
-    fit: str = "resize",
+    fit: Any = "resize",
+    turns: Float[Array, "b 3 3"] | None = None,
 ) -> Field:
     """Make what an encoder sees of fields in evaluation: all of them, nothing random.
 
@@ -102,7 +105,9 @@ def eval_field(
         size: Samples along each axis.
         normalization: Of the channels.
         fit: "resize" reads the whole field at `size` places, "pad" keeps the distance of samples:
-            a shorter field lies in the middle, of a longer one the middle is seen.
+            a shorter field lies in the middle, of a longer one the middle is seen; "sphere" reads
+            it at the cells of a HEALPix grid.
+        turns: Rotations of spheres; as they are by default.
 
     Returns:
         Values (b *size c) and their measure (b *size).
@@ -114,8 +119,13 @@ def eval_field(
         ([0.0, 0.0, 1.0, 2.0, 0.0], [0.0, 1.0, 1.0, 1.0, 0.0])
     """
     rank = values.ndim - 2
-    sides = FieldView(1, size).sides(rank)
+    sides = FieldView(1, size, fit=fit).sides(rank)
     x, exists = normalization.apply(values, extent)
+    if fit == "sphere":
+        turns = jnp.broadcast_to(jnp.eye(3), (len(x), 3, 3)) if turns is None else turns
+        read = partial(read_sphere, num_sides=cells_of(sides[0]))
+        found, there = jax.vmap(read)(x, exists, turns)
+        return Field(found, there.mean(-1))
 
     def one(x, exists, extent):
         return read_windows(x, exists, whole_windows(extent, sides, fit), sides)
@@ -129,8 +139,12 @@ def _view(spec: FieldView, sides: tuple[int, ...], normalization: Normalization,
     key, number, x, exists, extent = given
     key = jax.random.fold_in(key, number)
     keys = {name: partial(jax.random.fold_in, key, number) for name, number in _NUMBERS.items()}
-    windows = draw_windows(keys["scale"](), extent, sides, spec)
-    x, exists = read_windows(x, exists, windows, sides)
+    if spec.fit == "sphere":
+        turn = random_turn(keys["rotation"](), spec.rotation)
+        x, exists = read_sphere(x, exists, turn, cells_of(sides[0]))
+    else:
+        windows = draw_windows(keys["scale"](), extent, sides, spec)
+        x, exists = read_windows(x, exists, windows, sides)
     x, exists = _turned(spec, keys, x, exists)
     x = _recolored(spec, keys, x, normalization)
     if spec.equalizer > 0:

@@ -17,6 +17,7 @@ from lejepa_jax.data.fields.readers.made import (
     read_banded_digits,
     read_gray_digits,
     read_solids,
+    read_sphere_digits,
 )
 from lejepa_jax.data.fields.readers.tables import read_csv, read_parquet
 from lejepa_jax.data.fields.reading import (
@@ -51,7 +52,12 @@ READERS: Mapping[str, FieldReader] = MappingProxyType(
 )
 #: Data sets that are made, by their whole name.
 MADE: Mapping[str, FieldReader] = MappingProxyType(
-    {"digits-bands": read_banded_digits, "digits-gray": read_gray_digits, "solids": read_solids}
+    {
+        "digits-bands": read_banded_digits,
+        "digits-gray": read_gray_digits,
+        "digits-sphere": read_sphere_digits,
+        "solids": read_solids,
+    }
 )
 _ENDINGS = {".npz": "npz", ".npy": "npy", ".h5": "hdf5", ".hdf5": "hdf5", ".csv": "csv"}
 _ENDINGS |= {".parquet": "parquet", ".tsv": "csv"}
@@ -83,7 +89,8 @@ def load_fields(
     ``parquet:PATH``  The same.
     ``folder:PATH``   Files, a field each: wav, flac, ogg; tif of any bands and pages; nii, nii.gz;
                       npy; png. Sub-folders are classes, folders ``train`` and ``test`` the splits.
-    ``digits-bands``  scikit-learn's digits in five bands of 16 bits; ``digits-gray`` in 8 bits.
+    ``digits-bands``  scikit-learn's digits in five bands of 16 bits; ``digits-gray`` in 8 bits;
+                      ``digits-sphere`` on a sphere of 32 latitudes and 64 longitudes.
     ``solids``        Procedural solids of 6 families, volumes of 16 voxels a side.
     ================  ============================================================================
 

@@ -113,9 +113,12 @@ def finetune_task(
         if options.mixup:
             raise ValueError(f"mixup must be 0 with fields, got {options.mixup}")
         crop: Any = (options.smallest_crop, 1.0)
+        fit: Any = seen.fit
+        moves: dict[str, Any] = {"scale": crop, "shift": fit == "pad"}
+        moves = {"rotation": "any"} if fit == "sphere" else moves
         return FieldClassificationConfig(
             encoder=model.makers["encoder"],
-            view=FieldView(1, seen.eval_size, fit=seen.fit, scale=crop, shift=seen.fit == "pad"),  # pyright: ignore[reportArgumentType]
+            view=FieldView(1, seen.eval_size, fit=fit, **moves),
             normalization=seen.normalization,
             stored_size=seen.stored_size,
             eval_size=seen.eval_size,

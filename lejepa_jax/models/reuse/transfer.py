@@ -104,7 +104,9 @@ def _modality(model: Model) -> Modality:
     seen = model.preprocessing
     if isinstance(seen, FieldPreprocessing):
         encoder = model.makers["encoder"]
-        return modality_of_fields(seen.whole, lambda keys, batch: (), encoder, weigh=seen.weigh)
+        return modality_of_fields(
+            seen.whole, lambda keys, batch: (), encoder, weigh=seen.weigh, fit=seen.fit
+        )
     if not isinstance(seen, ImagePreprocessing):
         raise ValueError(f"this is for models of images or fields, got one of {seen.kind}")
     return Modality(

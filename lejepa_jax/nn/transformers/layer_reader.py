@@ -27,6 +27,7 @@ class TokenGrid(NamedTuple):
     log_measure: Array | None
     share: Array | None = None  # of each patch in its example, where they differ
     mask: Array | None = None
+    bias: Array | None = None
 
 
 class LayerReader(nnx.Module):
@@ -76,7 +77,8 @@ class LayerReader(nnx.Module):
             scales = drop_path_scales(keys, [rate for rate in self.rates for _ in range(2)])
             for index, block in enumerate(own):
                 block["scales"] = scales[:, 2 * index : 2 * index + 2]
-        shared: dict[str, Any] = {"log_measure": grid.log_measure, "mask": grid.mask}
+        shared: dict[str, Any] = {"log_measure": grid.log_measure}
+        shared |= {"mask": grid.mask, "bias": grid.bias}
         if all(rotate is grid.rotates[0] for rotate in grid.rotates):
             shared["rotate"] = grid.rotates[0]
         else:
@@ -276,4 +278,5 @@ class LayerReader(nnx.Module):
             rotate=grid.rotates[-1],
             log_measure=grid.log_measure,
             mask=grid.mask,
+            bias=grid.bias,
         )

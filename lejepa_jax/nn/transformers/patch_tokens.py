@@ -24,9 +24,11 @@ from lejepa_jax.nn.transformers.layer_reader import LayerReader, TokenGrid
 from lejepa_jax.nn.transformers.positions import (
     encode_positions,
     grid_positions,
+    kernel_bias,
     position_by_name,
     resize_table,
     sincos_grid,
+    sphere_angles,
 )
 from lejepa_jax.nn.transformers.token_dropping import take_tokens
 from lejepa_jax.nn.transformers.transformer import Rotate
@@ -80,13 +82,22 @@ class PatchTokens(LayerReader):
         # What was asked for, for weights of other libraries: an encoding does not say its name.
         self.position_text = position if isinstance(position, str) else None
         if isinstance(position, str):
-            position = position_by_name(position, width // num_heads, num_heads, self.grid)
+            axes = 3 if coordinates == "healpix" else None
+            position = position_by_name(
+                position, width // num_heads, num_heads, self.grid, num_axes=axes
+            )
         if position_table and isinstance(position, str):
             raise ValueError(f"position_table wants an encoding beside it, got {position!r}")
         if isinstance(coordinates, str):
             grid_positions(coordinates, self.grid, self.grid)
         self.position = position
         self.coordinates = coordinates
+
+    def _read_kernel(self, kernel: str | None) -> None:
+        """Refuse a kernel that cannot be read."""
+        if kernel is not None:
+            kernel_bias(kernel, jnp.zeros((1, 2)), space="flat", num_prefix=0)
+        self.kernel = kernel
 
     def _make_tokens(
         self,
@@ -194,7 +205,25 @@ class PatchTokens(LayerReader):
         mask = jnp.asarray(causal_mask(grid, self.num_prefix)) if self.causal else None
         x = jnp.concatenate([*prefix, x], 1)
         x = self.input_norm(x) if self.norm_before else x
-        return x, TokenGrid(rotates, logs, share, mask)
+        return x, TokenGrid(rotates, logs, share, mask, self._bias(grid, kept))
+
+    def _positions(self, grid: tuple[int, ...], kept: Array | None) -> Array:
+        if callable(self.coordinates):
+            positions = self.coordinates(*grid)
+        else:
+            spec = self.coordinates or "centers"
+            positions = grid_positions(spec, grid, self.grid, spacing=self.spacing)
+        return positions if kept is None else take_tokens(positions[None], kept)
+
+    def _bias(self, grid: tuple[int, ...], kept: Array | None) -> Array | None:
+        if self.kernel is None:
+            return None
+        if self.coordinates == "healpix":
+            positions, space = sphere_angles(grid), "sphere"
+            positions = positions if kept is None else take_tokens(positions[None], kept)
+        else:
+            positions, space = self._positions(grid, kept), "flat"
+        return kernel_bias(self.kernel, positions, space=space, num_prefix=self.num_prefix)
 
     def _encode(
         self, encoding: rope_jax.Encoding, grid: tuple[int, ...], kept: Array | None
@@ -204,13 +233,7 @@ class PatchTokens(LayerReader):
             self.position_params,
             is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
         )
-        if callable(self.coordinates):
-            positions = self.coordinates(*grid)
-        else:
-            positions = grid_positions(
-                self.coordinates or "centers", grid, self.grid, spacing=self.spacing
-            )
-        positions = positions if kept is None else take_tokens(positions[None], kept)
+        positions = self._positions(grid, kept)
         added, rotates = encode_positions(
             encoding, params, positions, sets=self.position_sets, num_prefix=self.num_prefix
         )

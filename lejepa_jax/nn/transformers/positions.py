@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,13 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 import rope_jax
+import rope_jax.kernels
 from lejepa_jax.checks import check_choice
 
 # Positions that are no encoding of `rope_jax`.
 _OWN = ("learned", "sincos", "none")
+#: Kernels of distance that attention may be weighted by.
+KERNELS = ("exponential", "gaussian", "matern", "scale_free", "von_mises_fisher", "wendland")
 
 
 def sincos_table(
@@ -116,7 +119,12 @@ def resize_table(
 
 
 def position_by_name(
-    spec: str, head_dim: int, num_heads: int, grid: tuple[int, ...]
+    spec: str,
+    head_dim: int,
+    num_heads: int,
+    grid: tuple[int, ...],
+    *,
+    num_axes: int | None = None,
 ) -> str | rope_jax.Encoding:
     """Read what `position` says of a vision transformer.
 
@@ -125,6 +133,7 @@ def position_by_name(
         head_dim: Channels of one head.
         num_heads: Heads.
         grid: Rows and columns of the patches trained on.
+        num_axes: Axes of the positions where those of the grid are others, as on the sphere.
 
     Returns:
         One of the three words, or the encoding.
@@ -143,7 +152,12 @@ def position_by_name(
                 raise ValueError(f"{name!r} takes no options, got {spec!r}")
             return name
         return rope_jax.encoding_by_name(
-            spec, head_dim, num_heads, num_axes=len(grid), grid=grid, remainder="pass"
+            spec,
+            head_dim,
+            num_heads,
+            num_axes=len(grid) if num_axes is None else num_axes,
+            grid=grid,
+            remainder="pass",
         )
     except ValueError as error:
         own = ", ".join(_OWN)
@@ -161,7 +175,8 @@ def grid_positions(
 
     Args:
         spec: A convention of `rope_jax.patch_grid` with its options: "integer",
-            "centers(order='ij')".
+            "centers(order='ij')"; or "healpix", where a patch is a cell of a HEALPix grid in nested
+            order and its position the unit vector of its center, times pi.
         grid: Rows and columns of the patches.
         train_grid: Those of the images trained on, unless the options have `train_shape`.
         spacing: Distance of two patches along each axis, in any unit, where they differ (volumes of
@@ -180,6 +195,8 @@ def grid_positions(
     """
     try:
         name, options = rope_jax.parse_choice(spec)
+        if name == "healpix" and not options:
+            return math.pi * rope_jax.unit_vectors(sphere_angles(grid))
         check_choice("its name", name, ("centers", "integer", "linspace"))
         unknown = set(options) - {"train_shape", "extent", "normalize", "anchor", "order"}
         if unknown:
@@ -194,6 +211,71 @@ def grid_positions(
         raise ValueError(
             f"coordinates must name a convention of rope_jax.patch_grid, got {spec!r}; {error}"
         ) from None
+
+
+def sphere_angles(grid: tuple[int, ...]) -> Float[Array, "n 2"]:
+    """Longitude and latitude of patches that are the cells of a HEALPix grid in nested order.
+
+    Args:
+        grid: Their number, :math:`12 n^2`.
+
+    Returns:
+        Angles in radians.
+
+    Raises:
+        ValueError: If there is no such grid.
+
+    Examples:
+        >>> sphere_angles((48,)).shape
+        (48, 2)
+    """
+    sides = math.isqrt(grid[0] // 12)
+    if len(grid) != 1 or 12 * sides * sides != grid[0]:
+        raise ValueError(f"healpix wants 12 n^2 patches of 4^k samples along one axis, got {grid}")
+    return rope_jax.healpix_grid(sides, order="nested").positions
+
+
+def kernel_bias(
+    spec: str,
+    positions: Float[Array, "*b n m"],
+    *,
+    space: Literal["flat", "sphere"],
+    num_prefix: int,
+) -> Float[Array, "*b 1 t t"]:
+    """Compute what a kernel of the distance between patches adds to the scores of attention.
+
+    Kernels of compact support ("wendland(radius=0.8)") make neighborhoods: windows, discs, balls,
+    caps of the sphere. Tokens in front of the patches see all and are seen by all.
+
+    Args:
+        spec: A kernel of `rope_jax.kernels` with its options.
+        positions: Where the patches are; on the sphere longitude and latitude, so that distances
+            are those along great circles.
+        space: See `rope_jax.kernels.distances`.
+        num_prefix: Class and register tokens.
+
+    Returns:
+        The bias of all tokens.
+
+    Raises:
+        ValueError: If there is no such kernel or option.
+
+    Examples:
+        >>> places = jnp.array([[0.0], [1.0], [3.0]])
+        >>> kernel_bias("exponential(length_scale=2.0)", places, space="flat", num_prefix=0)[0, 0]
+        Array([-0. , -0.5, -1.5], dtype=float32)
+    """
+    try:
+        name, options = rope_jax.parse_choice(spec)
+        check_choice("its name", name, KERNELS)
+        kernel = getattr(rope_jax.kernels, name)(**options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"kernel must name one of rope_jax.kernels, got {spec!r}; {error}"
+        ) from None
+    bias = rope_jax.kernels.pairwise_bias(kernel, positions, positions, space=space)
+    front = [(0, 0)] * (bias.ndim - 2)
+    return jnp.pad(bias, [*front, (num_prefix, 0), (num_prefix, 0)])
 
 
 def encode_positions(

@@ -79,7 +79,12 @@ class ViT(PatchTokens):
             default `rope_jax.patch_grid`: columns and rows of the patches' centers, which fill
             [-pi, pi] on the grid of `image_size` and keep its spacing on any other. Or a
             convention of that function with its options: "integer"; "centers(train_shape=None)"
-            fills [-pi, pi] on any grid.
+            fills [-pi, pi] on any grid. "healpix" is the sphere: series of HEALPix pixels in nested
+            order, patches of 4^k, positions the unit vectors of their centers, times pi.
+        kernel: A kernel of `rope_jax.kernels` with its options, of the distance between patches, on
+            the sphere along great circles: "von_mises_fisher(concentration=4.0)"; of compact
+            support, which makes attention one of neighborhoods, "wendland(radius=0.8)". It
+            multiplies the weights of attention; distances are those of `coordinates`.
         causal: Whether a patch sees only those of its time and before, the first axis being time.
             No class token: it would see nothing.
         log_measure: Whether keys are weighted by the part of the image they stand for, see
@@ -149,6 +154,7 @@ class ViT(PatchTokens):
         antialias: bool = False,
         share_positions: bool = False,
         coordinates: Callable[..., Array] | str | None = None,
+        kernel: str | None = None,
         causal: bool = False,
         log_measure: bool = False,
         drop_path: float = 0.0,
@@ -176,6 +182,7 @@ class ViT(PatchTokens):
             check_choice("remat", remat, REMAT_POLICIES)
         self._lay_grid(patch_size, image_size, num_axes, spacing)
         self._read_position(position, coordinates, width, num_heads, position_table)
+        self._read_kernel(kernel)
         self.causal, self.log_measure, self.antialias = causal, log_measure, antialias
         self.norm_after_mean, self.norm_before = norm_after_mean, norm_before
         self.remat, self.scan_blocks = remat, scan_blocks

@@ -64,7 +64,7 @@ class FieldClassificationConfig(LabeledConfig):
 
     def __post_init__(self):
         self.check_labels()
-        check_choice("fit", self.fit, ("resize", "pad"))
+        check_choice("fit", self.fit, ("resize", "pad", "sphere"))
         if self.eval_sizes:
             raise ValueError(f"eval_sizes must be empty with fields, got {self.eval_sizes}")
         if self.view.count != 1:
@@ -144,7 +144,7 @@ class FieldClassificationConfig(LabeledConfig):
         """Draw fields."""
         batch = {k: v for k, v in source.gather(index).items() if k != "label"}
         found = jax.jit(self._whole)(batch)
-        return draw_fields(np.asarray(found.values), np.asarray(found.measure))
+        return draw_fields(np.asarray(found.values), np.asarray(found.measure), fit=self.fit)
 
     def _whole(self, batch: Batch, size: int | None = None) -> Field:
         values, extent = batch["values"], batch["extent"]

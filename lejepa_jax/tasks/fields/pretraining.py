@@ -11,9 +11,11 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.augment.fields.drawing import draw_fields
 from lejepa_jax.augment.fields.sheet import field_table
 from lejepa_jax.augment.fields.specs import FieldView
+from lejepa_jax.augment.fields.sphere import random_turn
 from lejepa_jax.augment.fields.views import eval_field, make_field_views
 from lejepa_jax.checks import check_choice, check_positive
 from lejepa_jax.data.fields.loading import load_fields
@@ -51,13 +53,15 @@ class FieldPretrainingConfig(ObjectiveConfig):
     """What to pretrain on fields, and how.
 
     Attributes:
-        num_axes: Axes of space: 1 for series, 2 for planes of any channels, 3 for volumes.
+        num_axes: Axes of space: 1 for series, 2 for planes of any channels, 3 for volumes. Spheres
+            have 2, latitude and longitude, or 1, the pixels of HEALPix maps in ring order.
         encoder: Makes an encoder from `in_channels`, `dtype`, `axis_name` and `rngs`, such as a
             `ViT` with the same `num_axes`; or the name of one for planes: `resnet18`,
             `vit-S(patch_size=8)`.
         views: What views to make, the global ones first.
         stored_size: Samples to store along each axis; those of the largest field by default.
-        eval_size: Samples that the encoder sees along each axis in evaluation.
+        eval_size: Samples that the encoder sees along each axis in evaluation; of spheres the cells
+            of a HEALPix grid.
         weigh: Whether the encoder gets the measure of the samples, by which it leaves out what is
             missing; of encoders that take a `Field`. Others see 0, the mean, where nothing is.
         data_options: How the data set is read.
@@ -85,7 +89,7 @@ class FieldPretrainingConfig(ObjectiveConfig):
             value = getattr(self, name)
             for side in (value,) if isinstance(value, int) else value or ():
                 check_positive(name, side)
-        for spec in (*self.views, FieldView(1, self.eval_size)):
+        for spec in (*self.views, FieldView(1, self.eval_size, fit=self.views[0].fit)):
             spec.sides(self.num_axes)
         self.check_views(sum(spec.count for spec in self.views))
         if isinstance(self.encoder, str):
@@ -156,7 +160,9 @@ class FieldPretrainingConfig(ObjectiveConfig):
         return {
             "kind": "fields",
             "stored_size": list(source.layout.shape),
-            "eval_size": list(FieldView(1, self.eval_size).sides(self.num_axes)),
+            "eval_size": list(
+                FieldView(1, self.eval_size, fit=self.views[0].fit).sides(self.num_axes)
+            ),
             "fit": self.views[0].fit,
             "weigh": self.weigh,
             "dtype": source.layout.dtype.name,
@@ -237,28 +243,31 @@ def field_modality(config: FieldPretrainingConfig, normalization: Normalization)
         values, extent = batch["values"], batch["extent"]
         return make_field_views(keys, values, extent, config.views, normalization)
 
-    def whole(batch: Batch) -> Field:
+    def whole(batch: Batch, turns: Array | None = None) -> Field:
         values, extent = batch["values"], batch["extent"]
-        return eval_field(values, extent, config.eval_size, normalization, fit=fit)
+        return eval_field(values, extent, config.eval_size, normalization, fit=fit, turns=turns)
 
     encoder = config.encoder_maker(len(normalization.mean))
-    return modality_of_fields(whole, views, encoder, weigh=config.weigh)
+    return modality_of_fields(whole, views, encoder, weigh=config.weigh, fit=fit)
 
 
 def modality_of_fields(
-    whole: Callable[[Batch], Field],
+    whole: Callable[..., Field],
     views: Callable[[Array, Batch], Sequence[Field]],
     encoder: Callable[..., Any],
     *,
     weigh: bool,
+    fit: str,
 ) -> Modality:
     """Say what an objective has to know of fields, whoever makes them.
 
     Args:
-        whole: Makes what is seen of a batch in evaluation.
+        whole: Makes what is seen of a batch in evaluation; of spheres also from `turns`, a rotation
+            each.
         views: Makes views of a batch, from a key an example.
         encoder: Makes the encoder from `dtype`, `axis_name` and `rngs`.
         weigh: Whether it gets the measure.
+        fit: See `FieldView`. Spheres are probed as they are, and turned at random.
 
     Returns:
         Views, inputs of the evaluation, raw rows and pictures.
@@ -271,11 +280,19 @@ def modality_of_fields(
 
     def pictures(source: Any, index: np.ndarray) -> np.ndarray:
         found = jax.jit(whole)({k: v for k, v in source.gather(index).items() if k != "label"})
-        return draw_fields(np.asarray(found.values), np.asarray(found.measure))
+        return draw_fields(np.asarray(found.values), np.asarray(found.measure), fit=fit)
 
+    def turned(batch: Batch) -> Values | Field:
+        keys = example_keys(jax.random.key(0), batch["index"])
+        turns = jax.vmap(functools.partial(random_turn, axis="any"))(keys)
+        return seen(whole(batch, turns=turns))
+
+    conditions: dict[str, Callable[[Batch], Any]] = {"": lambda batch: seen(whole(batch))}
+    if fit == "sphere":
+        conditions["turned"] = turned
     return Modality(
         views=lambda keys, batch: tuple(map(seen, views(keys, batch))),
-        eval_inputs={"": lambda batch: seen(whole(batch))},
+        eval_inputs=conditions,
         raw=lambda batch: raw(whole(batch)),
         raw_name=raw_name,
         pictures=pictures,

@@ -114,7 +114,7 @@ def test_finetune_learns_and_its_model_is_one_of_fields(model, series, tmp_path)
     assert np.abs(tuned(few) - before(few)).max() > 1e-3
 
 
-def test_export_is_a_function_of_values_and_measure(model, tmp_path):
+def test_export_is_a_function_of_values_and_measure(model, tmp_path, unchecked):
     pytest.importorskip("flatbuffers")
     out = tmp_path / "program.bin"
     assert run("export", model, "--out", out, "--format", "stablehlo") == 0

@@ -1,4 +1,4 @@
-"""Fields that are made, without any file: digits in bands of 16 bits, solids as volumes."""
+"""Fields that are made, without any file: digits in bands and on the sphere, solids."""
 
 from collections.abc import Callable
 
@@ -54,6 +54,50 @@ def read_banded_digits(request: FieldRequest) -> FieldSets:
 def read_gray_digits(request: FieldRequest) -> FieldSets:
     """Read ``digits-gray``: the same digits in one band of 8 bits, split alike."""
     return _digits(request, lambda v: np.round(255 * v).astype(np.uint8)[..., None])
+
+
+def read_sphere_digits(request: FieldRequest) -> FieldSets:
+    """Read ``digits-sphere``: the same digits around a point of the equator, see `onto_sphere`."""
+    return _digits(request, lambda v: np.round(255 * onto_sphere(v)).astype(np.uint8)[..., None])
+
+
+def onto_sphere(
+    images: Float[np.ndarray, "n h w"], rows: int = 32, reach: float = 60.0
+) -> Float[np.ndarray, "n {rows} 2*{rows}"]:
+    """Project images onto the sphere, stereographically about longitude 0 of the equator.
+
+    Args:
+        images: Zero at their border.
+        rows: Latitudes of the grid of equal angles; there are twice as many longitudes.
+        reach: Angle from the center to the middle of a side, in degrees.
+
+    Returns:
+        Values on the grid, 0 where no image is.
+
+    Examples:
+        >>> onto_sphere(np.ones((1, 8, 8)), 16).shape
+        (1, 16, 32)
+    """
+    height, width = images.shape[1:]
+    latitude = np.pi / 2 - (np.arange(rows) + 0.5) * np.pi / rows
+    longitude = -np.pi + np.arange(2 * rows) * np.pi / rows
+    lat, lon = np.meshgrid(latitude, longitude, indexing="ij")
+    forward = np.cos(lat) * np.cos(lon)
+    # In the plane that touches the sphere, seen from the opposite point.
+    scale = 1 / np.maximum(1 + forward, 1e-3) / np.tan(np.radians(reach) / 2)
+    right, up = np.cos(lat) * np.sin(lon) * scale, np.sin(lat) * scale
+    row, column = (1 - up) * height / 2 - 0.5, (1 + right) * width / 2 - 0.5
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    row, column = np.clip(row + 1, 0, height + 1), np.clip(column + 1, 0, width + 1)
+    top = np.minimum(row.astype(int), height)
+    left = np.minimum(column.astype(int), width)
+    down, across = row - top, column - left
+    return (
+        padded[:, top, left] * (1 - down) * (1 - across)
+        + padded[:, top, left + 1] * (1 - down) * across
+        + padded[:, top + 1, left] * down * (1 - across)
+        + padded[:, top + 1, left + 1] * down * across
+    )
 
 
 def _digits(request: FieldRequest, make: Callable[[np.ndarray], np.ndarray]) -> FieldSets:
