@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lejepa_jax.data.fields.readers.scans import one_of_each_series
 from lejepa_jax.data.listing import Listing, list_splits
 from lejepa_jax.data.records import BadRecord, Ledger, printable
 from lejepa_jax.evaluation.features import fetch
@@ -21,7 +22,7 @@ from lejepa_jax.models.feature_files import (
     read_rows,
     write_rows,
 )
-from lejepa_jax.models.inputs.sources import files_source, require_files
+from lejepa_jax.models.inputs.sources import axes_of, files_source, require_files
 from lejepa_jax.models.model import Model
 from lejepa_jax.training.storage.files import write_atomically
 
@@ -84,7 +85,9 @@ def embed_folder(
     check_format(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     ledger = Ledger("embed", 2**62, noun)
-    root, paths, labels = list_files(str(data_dir), ledger, endings, noun=noun)
+    root, paths, labels = list_files(
+        str(data_dir), ledger, endings, noun=noun, num_axes=axes_of(model.preprocessing)
+    )
     about = {
         "model": model.digest(),
         "num_layers": num_layers,
@@ -133,7 +136,12 @@ def embed_folder(
 
 
 def list_files(
-    data_dir: str, ledger: Ledger, endings: Collection[str], *, noun: str
+    data_dir: str,
+    ledger: Ledger,
+    endings: Collection[str],
+    *,
+    noun: str,
+    num_axes: int | None = None,
 ) -> tuple[Path, list[str], list[str]]:
     """List the files of a folder, of all of its splits.
 
@@ -142,6 +150,7 @@ def list_files(
         ledger: Files that must not be read are entered here.
         endings: How file names end, in lower case and with the dot.
         noun: What the files are, for errors.
+        num_axes: Axes of space of fields; None for images.
 
     Returns:
         The folder without links, the paths below it, and the name of the class of each, empty
@@ -155,6 +164,12 @@ def list_files(
         part for part in (listed.train, listed.test, listed.validation) if part is not None
     ]
     root = found[0].root
+    if num_axes is not None:  # slices of one volume are one field
+        kept = [one_of_each_series(part.paths, num_axes) for part in found]
+        found = [
+            part._replace(paths=[part.paths[i] for i in rows], labels=part.labels[rows])
+            for part, rows in zip(found, kept, strict=True)
+        ]
     paths = [os.path.relpath(path, root) for part in found for path in part.paths]
     labels = [
         "" if label < 0 else part.class_names[label] for part in found for label in part.labels

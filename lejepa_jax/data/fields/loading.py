@@ -88,6 +88,7 @@ def load_fields(
                       `lejepa_jax.data.fields.readers.tables.series_of_columns`.
     ``parquet:PATH``  The same.
     ``folder:PATH``   Files, a field each: wav, flac, ogg; tif of any bands and pages; nii, nii.gz;
+                      dcm, the slices in one folder being a volume; fits, images and HEALPix maps;
                       npy; png. Sub-folders are classes, folders ``train`` and ``test`` the splits.
     ``digits-bands``  scikit-learn's digits in five bands of 16 bits; ``digits-gray`` in 8 bits;
                       ``digits-sphere`` on a sphere of 32 latitudes and 64 longitudes.

@@ -64,6 +64,11 @@ def require_files(preprocessing: Preprocessing, what: str) -> Collection[str]:
     )
 
 
+def axes_of(preprocessing: Preprocessing) -> int | None:
+    """Axes along which the fields of a model are stored; None of other models."""
+    return len(preprocessing.stored_size) if isinstance(preprocessing, FieldPreprocessing) else None
+
+
 def files_source(
     files: Sequence[str],
     names: Sequence[str],

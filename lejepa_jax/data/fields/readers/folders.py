@@ -1,8 +1,9 @@
-"""Folders of files, a field each: sounds, TIFF, NIfTI, arrays, PNG."""
+"""Folders of files, a field each: sounds, TIFF, NIfTI, DICOM, FITS, arrays, PNG."""
 
 from pathlib import Path
 
 from lejepa_jax.data.fields.readers.formats import FORMATS, read_file
+from lejepa_jax.data.fields.readers.scans import one_of_each_series
 from lejepa_jax.data.fields.reading import (
     FieldRequest,
     FieldSets,
@@ -28,8 +29,13 @@ def read_folder(request: FieldRequest) -> FieldSets:
         ValueError: See `list_splits`.
     """
     found = list_splits(str(request.path), tuple(FORMATS), noun="fields", ledger=request.ledger)
+    parts = {
+        name: _fields_of(listing, request.num_axes)
+        for name in ("train", "test", "validation")
+        if (listing := getattr(found, name)) is not None
+    }
     spacing = None
-    for path in found.train.paths[:20]:
+    for path in parts["train"].paths[:20]:
         try:
             spacing = read_file(Path(path), request).spacing
         except ImportError:
@@ -37,18 +43,20 @@ def read_folder(request: FieldRequest) -> FieldSets:
         except Exception:  # reading it again will say what is wrong
             continue
         break
-    parts = {"train": found.train, "test": found.test, "validation": found.validation}
-    splits = {
-        name: _records(listing, request, spacing)
-        for name, listing in parts.items()
-        if listing is not None
-    }
-    paths = [Path(p) for part in parts.values() if part is not None for p in part.paths]
+    splits = {name: _records(listing, request, spacing) for name, listing in parts.items()}
+    paths = [Path(p) for part in parts.values() for p in part.paths]
     info = dict(found.info)
     if spacing is not None:
         info["spacing"] = ", ".join(f"{x:g}" for x in spacing)
     names = found.train.class_names
     return FieldSets(splits, names, spacing, version_of(paths), info)
+
+
+def _fields_of(listing: Listing, num_axes: int) -> Listing:
+    """Leave one slice of each volume."""
+    chosen = one_of_each_series(listing.paths, num_axes)
+    paths = [listing.paths[i] for i in chosen]
+    return listing._replace(paths=paths, labels=listing.labels[chosen])
 
 
 def _records(listing: Listing, request: FieldRequest, spacing: tuple[float, ...] | None) -> Records:

@@ -4,24 +4,15 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from lejepa_jax.checks import needs_extra
+from lejepa_jax.data.fields.readers.contents import FileContents, check_size, require_axes
+from lejepa_jax.data.fields.readers.scans import read_dicom
+from lejepa_jax.data.fields.readers.sky import read_fits
 from lejepa_jax.data.fields.reading import FieldRequest
-
-
-class FileContents(NamedTuple):
-    """What a file holds.
-
-    Attributes:
-        values: Values (*space c), in their type; maybe memory-mapped.
-        spacing: Distance of two samples along each axis, if the file states it.
-    """
-
-    values: Any
-    spacing: tuple[float, ...] | None = None
 
 
 def read_sound(path: Path, request: FieldRequest) -> FileContents:
@@ -40,11 +31,11 @@ def read_sound(path: Path, request: FieldRequest) -> FileContents:
     with needs_extra("sound"):
         import soundfile  # pyright: ignore[reportMissingImports]
 
-    _require_axes(request, 1, "a sound")
+    require_axes(request, 1, "a sound")
     with soundfile.SoundFile(path) as file:
         kind: Any = {"PCM_S8": "int16", "PCM_U8": "int16", "PCM_16": "int16"}.get(file.subtype)
         kind = kind or ("int32" if file.subtype in ("PCM_24", "PCM_32") else "float32")
-        _check_size(file.frames * file.channels * np.dtype(kind).itemsize, request)
+        check_size(file.frames * file.channels * np.dtype(kind).itemsize, request)
         values = file.read(dtype=kind, always_2d=True)
         if len(values) != file.frames:
             raise ValueError(f"it holds {len(values)} of the {file.frames} samples it states")
@@ -73,7 +64,7 @@ def read_tiff(path: Path, request: FieldRequest) -> FileContents:
         if len(file.series) != 1:
             raise ValueError(f"it holds {len(file.series)} images of different shapes, not one")
         series = file.series[0]
-        _check_size(int(np.prod(series.shape)) * series.dtype.itemsize, request)
+        check_size(int(np.prod(series.shape)) * series.dtype.itemsize, request)
         mapped = series.dataoffset is not None
         values = tifffile.memmap(path, mode="r") if mapped else series.asarray()
         return FileContents(arrange_axes(values, series.axes, request.num_axes))
@@ -139,7 +130,7 @@ def read_nifti(path: Path, request: FieldRequest) -> FileContents:
     shape, rank = image.shape, request.num_axes
     while len(shape) > rank and shape[-1] == 1:
         shape = shape[:-1]
-    _check_size(int(np.prod(shape)) * 8, request)
+    check_size(int(np.prod(shape)) * 8, request)
     values = np.asarray(image.dataobj).reshape(shape)
     if values.dtype == np.float64:
         # What scales integers is computed in float64; no file of 16 bits holds more than float32.
@@ -186,9 +177,9 @@ def read_picture(path: Path, request: FieldRequest) -> FileContents:
     with needs_extra("train"):
         from PIL import Image
 
-    _require_axes(request, 2, "a picture")
+    require_axes(request, 2, "a picture")
     with Image.open(path, formats=("PNG",)) as image:
-        _check_size(image.width * image.height * 8, request)
+        check_size(image.width * image.height * 8, request)
         if image.mode != "I;16" and any("16" in str(tile.args) for tile in image.tile):
             raise ValueError("it has colors of 16 bits, which would be narrowed: save it as TIFF")
         if image.mode in ("P", "1"):
@@ -208,6 +199,10 @@ FORMATS: Mapping[str, Callable[[Path, FieldRequest], FileContents]] = MappingPro
         ".gz": read_nifti,
         ".npy": read_array,
         ".png": read_picture,
+        ".dcm": read_dicom,
+        ".dicom": read_dicom,
+        ".fits": read_fits,
+        ".fit": read_fits,
     }
 )
 
@@ -234,7 +229,7 @@ def quiet_libraries() -> Iterator[None]:
     """Keep libraries from printing about every damaged file: it is a bad record."""
     import logging
 
-    loggers = [logging.getLogger(name) for name in ("tifffile", "nibabel.global")]
+    loggers = [logging.getLogger(name) for name in ("tifffile", "nibabel.global", "pydicom")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
@@ -243,15 +238,3 @@ def quiet_libraries() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
-
-
-def _require_axes(request: FieldRequest, num_axes: int, what: str) -> None:
-    if request.num_axes != num_axes:
-        raise ValueError(f"{what} has {num_axes} axes of space, not {request.num_axes}")
-
-
-def _check_size(num_bytes: int, request: FieldRequest) -> None:
-    if num_bytes > request.options.file_limit:
-        raise ValueError(
-            f"it unpacks to {num_bytes} bytes, more than file_limit={request.options.file_limit}"
-        )

@@ -61,7 +61,7 @@ def test_a_turned_field_is_read_where_the_turn_takes_it_from(kind, turns):
 def features(turns, **options):
     encoder = ViT(
         num_axes=1,
-        width=32,
+        width=48,
         depth=2,
         num_heads=4,
         image_size=CELLS,

@@ -70,7 +70,7 @@ def test_every_operation_of_the_table_changes_something_alone(rank):
     values = field(rank)
     before = make(values, FieldView(2, SHAPES[rank]))
     for name, operation in OPERATIONS.items():
-        if rank not in operation.axes:
+        if rank not in operation.axes or name == "rotation":  # of spheres alone
             continue
         found = make(values, FieldView(2, SHAPES[rank], **CHANGES[name]))
         assert found.values.shape == before.values.shape
