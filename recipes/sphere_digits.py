@@ -5,7 +5,9 @@ python train.py sphere-digits
 scikit-learn's digits, projected around a point of the equator (`digits-sphere`). Views are
 rotations of SO(3). Probes are fitted to digits as they are and scored on such (N/N), and on turned
 ones (N/R, the rows "turned"). Your own maps: `--data npz:FILE`, values (n latitudes longitudes), or
-HEALPix maps in ring order, values (n pixels), with `--task.num-axes 1`.
+HEALPix maps in ring order, values (n pixels), with `--task.num-axes 1`; `folder:PATH` with maps as
+FITS, of either order.
+Not trained here: it ran for 10 steps.
 """
 
 import functools
