@@ -35,7 +35,8 @@ def read_fits(path: Path, request: FieldRequest) -> FileContents:
         from astropy.io import fits  # pyright: ignore[reportMissingImports]
 
     with fits.open(path, memmap=False, lazy_load_hdus=True) as file:
-        for unit in file:
+        units: Any = file
+        for unit in units:
             header: Any = unit.header
             sides = [int(header.get(f"NAXIS{i + 1}", 0)) for i in range(header.get("NAXIS", 0))]
             if not sides or 0 in sides:
