@@ -334,7 +334,7 @@ def few_shot(
         task = dataclasses.replace(
             config,
             encoder=encoder,
-            views=tuple(dataclasses.replace(v, num_points=args.points) for v in config.views),
+            views=tuple(dataclasses.replace(v, num_points=args.points) for v in config.view_specs),
             stored_points=2 * args.points,
             eval_points=args.points,
         )

@@ -18,6 +18,7 @@ from pointcloud_jax.geometry.graph import (
     knn,
     knn_between,
 )
+from pointcloud_jax.geometry.neighborhoods import spread_neighbors
 from pointcloud_jax.geometry.rotations import (
     matrix_to_axis_angle,
     matrix_to_quaternion,
@@ -40,6 +41,13 @@ from pointcloud_jax.geometry.sphere import (
 )
 from pointcloud_jax.local.dot_products import edge_statistics, flatten_ordered, l2dp, radial_pool
 from pointcloud_jax.local.edge_invariants import edge_angles
+from pointcloud_jax.local.moments import (
+    LocalMoments,
+    local_moments,
+    moment_invariants,
+    surface_tensor,
+    tensor_invariants,
+)
 from pointcloud_jax.nn.dgcnn import DGCNN, VNDGCNN
 from pointcloud_jax.nn.dipvnet.configs import (
     PAPER,
@@ -56,6 +64,7 @@ from pointcloud_jax.nn.encoder import Description, PointEncoder
 from pointcloud_jax.nn.heads import Classifier, Segmenter
 from pointcloud_jax.nn.hierarchy import HierarchicalEncoder, HierarchyConfig
 from pointcloud_jax.nn.local_features import L2DP
+from pointcloud_jax.nn.names import CLOUD_ENCODERS, cloud_encoder_by_name, cloud_encoders_by_name
 from pointcloud_jax.nn.spectral_descriptor import WithSpectrum, log_spectrum
 from pointcloud_jax.nn.vector_neurons import (
     InvariantFrame,
@@ -80,6 +89,7 @@ from pointcloud_jax.tasks.cloud_segmentation import SegmentationConfig
 from pointcloud_jax.tasks.scores import confusion_matrix, part_iou
 
 __all__ = [
+    "CLOUD_ENCODERS",
     "DGCNN",
     "FAMILIES",
     "L2DP",
@@ -97,6 +107,7 @@ __all__ = [
     "HierarchicalEncoder",
     "HierarchyConfig",
     "InvariantFrame",
+    "LocalMoments",
     "Neighbors",
     "PointEncoder",
     "PointViewSpec",
@@ -111,6 +122,8 @@ __all__ = [
     "WithSpectrum",
     "ball_query",
     "check_points",
+    "cloud_encoder_by_name",
+    "cloud_encoders_by_name",
     "confusion_matrix",
     "crop_mask",
     "cut_mask",
@@ -131,11 +144,13 @@ __all__ = [
     "l2dp",
     "lebedev",
     "load",
+    "local_moments",
     "log_spectrum",
     "make_point_views",
     "matrix_to_axis_angle",
     "matrix_to_quaternion",
     "modelnet40_config",
+    "moment_invariants",
     "normalize_radius",
     "num_parts",
     "pair_histogram",
@@ -159,6 +174,9 @@ __all__ = [
     "sphere_rule",
     "spherical_bessel",
     "spherical_design",
+    "spread_neighbors",
+    "surface_tensor",
+    "tensor_invariants",
     "tiny_config",
     "vector_leaky_relu",
     "vector_linear",

@@ -21,6 +21,7 @@ USUAL_FLAGS = (
     "--keep-best",
     "--logger",
     "--task.encoder",
+    "--task.networks",
     "--task.views",
     "--task.view",
     "--task.encoding",

@@ -50,6 +50,8 @@ class PointViewSpec:
         crop: Range of the part of the points that stays, those nearest to a random one of them.
         cut: Range of the part of the points that a plane in a random direction cuts off.
         dropout: Range of the part of the points that is dropped at random.
+        density_gradient: Largest logarithm of the ratio of densities at the two ends of the cloud
+            along a random direction; points are chosen by it.
         rotation: "none", "axis" (about `up`, any angle) or "so3" (any rotation).
         up: Axis of "axis".
         tilt: Largest angle in radians of a small rotation about a random axis, after the other.
@@ -71,6 +73,7 @@ class PointViewSpec:
     crop: tuple[float, float] = (1.0, 1.0)
     cut: tuple[float, float] = (0.0, 0.0)
     dropout: tuple[float, float] = (0.0, 0.0)
+    density_gradient: float = 0.0
     rotation: Rotation = "none"
     up: tuple[float, float, float] = (0.0, 0.0, 1.0)
     tilt: float = 0.0
@@ -89,7 +92,8 @@ class PointViewSpec:
                 raise ValueError(
                     f"{name} must be a range (low, high) within [{least}, {most}], got {low, high}"
                 )
-        for name, most in (("occlusion", 1), ("tilt", 3.1415927), ("shift", 1e6), ("jitter", 1e6)):
+        limits = {"occlusion": 1, "density_gradient": 20, "tilt": 3.1415927}
+        for name, most in (limits | {"shift": 1e6, "jitter": 1e6}).items():
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be in [0, {most}], got {getattr(self, name)}")
 
@@ -154,6 +158,8 @@ def _view(key, points, normals, exists, spec: PointViewSpec) -> PointViews:
     names: list[str] = ["seen", "side", "crop", "crop_part", "cut", "cut_part", "drop_part"]
     names += ["choice", "rotation", "tilt", "scale", "shift", "jitter"]
     keys = dict(zip(names, jax.random.split(key, len(names)), strict=True))
+    # Folded in, so that the keys of older options stay what they were.
+    keys["gradient"] = jax.random.fold_in(key, len(names))
 
     def between(name: str, limits: tuple[float, float]) -> jax.Array:
         low, high = limits
@@ -171,9 +177,10 @@ def _view(key, points, normals, exists, spec: PointViewSpec) -> PointViews:
     if spec.cut != (0.0, 0.0):
         left = cut_mask(keys["cut"], points, between("cut_part", spec.cut), mask=left)
     # A random order of what is left; the first are the view, less those that are dropped.
-    order = jnp.argsort(
-        jnp.where(left, jax.random.uniform(keys["choice"], left.shape, jnp.float32), 2)
-    )
+    place_in_order = jax.random.uniform(keys["choice"], left.shape, jnp.float32)
+    if spec.density_gradient > 0:
+        place_in_order = _waiting_times(keys["gradient"], place_in_order, points, spec)
+    order = jnp.argsort(jnp.where(left, place_in_order, jnp.inf))
     kept = left.sum(dtype=jnp.float32) * (1 - between("drop_part", spec.dropout))
     total = min(spec.num_points, points.shape[0])
     chosen = order[:total]
@@ -203,3 +210,15 @@ def _view(key, points, normals, exists, spec: PointViewSpec) -> PointViews:
     padding = (0, spec.num_points - total)
     index = jnp.pad(jnp.where(mask, chosen, 0), padding).astype(jnp.int32)
     return PointViews(place(view), normals, jnp.pad(mask, padding), index)
+
+
+def _waiting_times(key, uniform, points, spec: PointViewSpec) -> jax.Array:
+    """Turn uniform numbers into exponential ones whose rate changes along a random direction.
+
+    The points with the smallest are a sample without replacement, weighted by their rates.
+    """
+    direction_key, amount_key = jax.random.split(key)
+    along = (points * jax.random.normal(direction_key, (1, 3), jnp.float32)).sum(-1)
+    half = jnp.maximum(jnp.abs(along).max(), 1e-6)
+    amount = 0.5 * spec.density_gradient * jax.random.uniform(amount_key, (), jnp.float32)
+    return -jnp.log1p(-uniform) * jnp.exp(-amount * along / half)

@@ -9,6 +9,7 @@ from pointcloud_jax.geometry.graph import (
     knn,
     knn_between,
 )
+from pointcloud_jax.geometry.neighborhoods import share_of, spread_neighbors
 from pointcloud_jax.geometry.rotations import (
     matrix_to_axis_angle,
     matrix_to_quaternion,
@@ -52,6 +53,8 @@ __all__ = [
     "rotate",
     "rotation_about",
     "rotation_angle",
+    "share_of",
     "sphere_rule",
     "spherical_design",
+    "spread_neighbors",
 ]

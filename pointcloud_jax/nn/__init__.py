@@ -16,6 +16,11 @@ from pointcloud_jax.nn.encoder import Description, PointEncoder
 from pointcloud_jax.nn.heads import Classifier, Segmenter
 from pointcloud_jax.nn.hierarchy import HierarchicalEncoder, HierarchyConfig
 from pointcloud_jax.nn.local_features import L2DP
+from pointcloud_jax.nn.names import (
+    CLOUD_ENCODERS,
+    cloud_encoder_by_name,
+    cloud_encoders_by_name,
+)
 from pointcloud_jax.nn.spectral_descriptor import WithSpectrum, log_spectrum
 from pointcloud_jax.nn.vector_neurons import (
     InvariantFrame,
@@ -31,6 +36,7 @@ from pointcloud_jax.nn.vector_neurons import (
 )
 
 __all__ = [
+    "CLOUD_ENCODERS",
     "DGCNN",
     "L2DP",
     "PAPER",
@@ -50,6 +56,8 @@ __all__ = [
     "VectorLinearLeakyReLU",
     "VectorMaxPool",
     "WithSpectrum",
+    "cloud_encoder_by_name",
+    "cloud_encoders_by_name",
     "edge_vectors",
     "log_spectrum",
     "modelnet40_config",

@@ -28,6 +28,7 @@ from pointcloud_jax.nn.heads import Classifier
 from pointcloud_jax.render import plot_confusion, plot_lines, render_clouds
 from pointcloud_jax.tasks.scores import accuracies, confusion_matrix
 from pointcloud_jax.tasks.supervised import (
+    PROTOCOL_NAMES,
     SupervisedConfig,
     accuracy_metrics,
     apply_protocol,
@@ -63,6 +64,8 @@ class ClassificationConfig(SupervisedConfig):
             name, alone or called with options: `sigreg`, `covariance(form='norm')`. None for
             nothing.
         regularizer_weight: Its weight; that of the cross-entropy is 1.
+        eval_densities: Further numbers of points at which held-out clouds are tested under random
+            rotation; `stored_points` must be as many.
         robustness: Also test with noise, with points dropped, and with a side cut off, under random
             rotation.
 
@@ -70,16 +73,26 @@ class ClassificationConfig(SupervisedConfig):
         ValueError: For a value out of range.
     """
 
-    evaluation_only: ClassVar[frozenset[str]] = SupervisedConfig.evaluation_only | {"robustness"}
+    evaluation_only: ClassVar[frozenset[str]] = SupervisedConfig.evaluation_only | {
+        "robustness",
+        "eval_densities",
+    }
 
     regularizer: str | Callable[..., Any] | None = None
     regularizer_weight: float = 0.1
+    eval_densities: tuple[int, ...] = ()
     robustness: bool = False
 
     def __post_init__(self):
         super().__post_init__()
         if isinstance(self.regularizer, str):
             regularizer_by_name(self.regularizer)
+        for number in self.eval_densities:
+            if not 1 <= number <= self.stored_points:
+                raise ValueError(
+                    f"eval_densities must be between 1 and the {self.stored_points} stored points, "
+                    f"got {number}"
+                )
         if not self.regularizer_weight >= 0:
             raise ValueError(
                 f"regularizer_weight must not be negative, got {self.regularizer_weight}"
@@ -150,7 +163,7 @@ def classification_task(
         )
 
     net = network_ensemble(
-        {name: functools.partial(make, encoder=own) for name, own in config.networks.items()}
+        {name: functools.partial(make, encoder=own) for name, own in config.makers().items()}
     )
 
     regularizer = config.regularizer
@@ -247,9 +260,9 @@ def classification_task(
         }
         return named_accuracies(right)
 
-    metrics = accuracy_metrics(tuple(config.networks))
+    metrics = accuracy_metrics(tuple(config.makers()))
     if regularizer is not None:
-        metrics |= regularizer_metrics(tuple(config.networks))
+        metrics |= regularizer_metrics(tuple(config.makers()))
     evaluators, quick = {"protocols": evaluate}, {"accuracy": watch}
     return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
 
@@ -269,16 +282,16 @@ def score_protocols(
         Accuracies, changes and confusion, and the descriptors of upright clouds.
     """
     true, spec = np.asarray(splits.test.labels), evaluation_view(config)
-    suites: dict[str, dict[str, float]] = {name: {} for name in config.networks}
-    change: dict[str, dict[str, float]] = {name: {} for name in config.networks}
+    suites: dict[str, dict[str, float]] = {name: {} for name in config.makers()}
+    change: dict[str, dict[str, float]] = {name: {} for name in config.makers()}
     upright, described, confusion = {}, np.zeros((0, 0)), {}
     for protocol, (rotation, draws) in protocols(config).items():
-        scores: dict[str, list] = {name: [] for name in config.networks}
+        scores: dict[str, list] = {name: [] for name in config.makers()}
         for draw in range(draws):
             logits, features = classify(spec, (rotation, draw))
             if rotation == "none":
                 upright, described = logits, features
-            for name in config.networks:
+            for name in config.makers():
                 values = logits[name]
                 matrix = confusion_matrix(true, values.argmax(1), num_classes)
                 scores[name].append(accuracies(matrix))
@@ -293,6 +306,11 @@ def score_protocols(
             change[name][f"class mean, {protocol}"] = float(mean[1])
             if draws > 1:
                 suites[name][f"{protocol}_std"] = deviation[0]
+    for number in config.eval_densities:
+        logits, _ = classify(dataclasses.replace(spec, num_points=number), ("so3", 0))
+        for name in config.makers():
+            title = f"{PROTOCOL_NAMES[config.view.rotation]}/SO(3), {number} points"
+            suites[name][title] = float((logits[name].argmax(1) == true).mean())
     draw = functools.partial(plot_confusion, confusion, splits.test.class_names)
     caption = "Rows are true classes, columns what the network says."
     details = {
@@ -310,11 +328,11 @@ def score_damage(
     true, spec = np.asarray(splits.test.labels), evaluation_view(config)
     curves: dict[str, dict[str, dict[float, float]]] = {}
     for title, (field, amounts) in _DAMAGE.items():
-        curves[title] = {name: {} for name in config.networks}
+        curves[title] = {name: {} for name in config.makers()}
         for amount in amounts:
             value = amount if field == "jitter" else (amount, amount)
             logits, _ = classify(dataclasses.replace(spec, **{field: value}), ("so3", 0))
-            for name in config.networks:
+            for name in config.makers():
                 curves[title][name][amount] = float((logits[name].argmax(1) == true).mean())
     return curves
 

@@ -18,8 +18,10 @@ from lejepa_jax.tasks.joint_embedding import joint_embedding_task, kept_parts
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
 from lejepa_jax.training.task import Batch, Task
+from pointcloud_jax.augment.view_sets import cloud_views_by_name
 from pointcloud_jax.augment.views import PointViews, PointViewSpec, make_point_views
 from pointcloud_jax.data import loading as data
+from pointcloud_jax.nn.names import cloud_encoder_by_name
 from pointcloud_jax.render import render_clouds
 from pointcloud_jax.spectra.degrees import degree_spectrum
 from pointcloud_jax.tasks.supervised import PROTOCOL_NAMES, apply_protocol, check_float32
@@ -33,8 +35,10 @@ class CloudPretrainingConfig(ObjectiveConfig):
     """What to pretrain on clouds, and how.
 
     Attributes:
-        encoder: Makes an encoder from `axis_name` and `rngs`, such as `DiPVNet` or `DGCNN`.
-        views: What views to make; the global ones first.
+        encoder: Makes an encoder from `axis_name` and `rngs`, such as `DiPVNet` or `DGCNN`; or its
+            name, as `cloud_encoder_by_name` reads it: `hierarchical`, `dipvnet-tiny(k=12)`.
+        views: What views to make, the global ones first; or the name of a set of views, alone or
+            called with options: `whole`, `parts(num_local=4)`, `scans`.
         stored_points: Points kept of each cloud.
         normals: Whether the encoder gets normals.
         memory_limit: Bytes that the clouds may take; more is refused before it is read.
@@ -51,8 +55,8 @@ class CloudPretrainingConfig(ObjectiveConfig):
         "eval_rotations",
     }
 
-    encoder: Callable[..., Any]
-    views: tuple[PointViewSpec, ...]
+    encoder: str | Callable[..., Any]
+    views: str | tuple[PointViewSpec, ...]
     stored_points: int
     normals: bool = False
     memory_limit: int = 2**31
@@ -68,7 +72,19 @@ class CloudPretrainingConfig(ObjectiveConfig):
             check_choice("eval_rotations", rotation, tuple(PROTOCOL_NAMES))
         if not self.eval_rotations:
             raise ValueError("eval_rotations must name at least one rotation, got none")
-        self.check_views(sum(spec.count for spec in self.views))
+        self.encoder_maker()
+        self.check_views(sum(spec.count for spec in self.view_specs))
+
+    @property
+    def view_specs(self) -> tuple[PointViewSpec, ...]:
+        """The views, made from their name if that is what there is."""
+        return cloud_views_by_name(self.views) if isinstance(self.views, str) else self.views
+
+    def encoder_maker(self) -> Callable[..., Any]:
+        """Give what makes the encoder."""
+        if isinstance(self.encoder, str):
+            return cloud_encoder_by_name(self.encoder, normals=self.normals)
+        return self.encoder
 
     def load(
         self,
@@ -103,7 +119,7 @@ class CloudPretrainingConfig(ObjectiveConfig):
         }
         # Inside what hands it the views.
         path = ("encoder", "encoder")
-        return task._replace(kept=kept_parts(self, self.encoder, preprocessing, path))
+        return task._replace(kept=kept_parts(self, self.encoder_maker(), preprocessing, path))
 
 
 class CloudEncoder(nnx.Module):
@@ -164,13 +180,14 @@ def cloud_pretraining_task(
         (3, 2, 8)
     """
     check_float32(dtype)
+    specs = config.view_specs
 
     def views(keys: jax.Array, batch: Batch) -> tuple[PointViews, ...]:
         normals, exists = batch.get("normals"), batch.get("exists")
-        return make_point_views(keys, batch["points"], config.views, normals=normals, mask=exists)
+        return make_point_views(keys, batch["points"], specs, normals=normals, mask=exists)
 
     def eval_inputs(rotation: str) -> Callable[[Batch], PointViews]:
-        spec = PointViewSpec(1, config.eval_points, up=config.views[0].up)
+        spec = PointViewSpec(1, config.eval_points, up=specs[0].up)
 
         def rotated(batch: Batch) -> PointViews:
             # One draw for all: the rotation of a cloud depends on its index alone.
@@ -199,8 +216,10 @@ def cloud_pretraining_task(
         pictures=pictures,
     )
 
+    make = config.encoder_maker()
+
     def encoder(*, dtype: DTypeLike, **options: Any) -> CloudEncoder:
         del dtype
-        return CloudEncoder(config.encoder(**options), normals=config.normals)
+        return CloudEncoder(make(**options), normals=config.normals)
 
     return joint_embedding_task(config, modality, encoder, dtype=dtype, axis_name=axis_name)

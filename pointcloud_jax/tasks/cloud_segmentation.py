@@ -127,7 +127,7 @@ def segmentation_task(
         )
 
     net = network_ensemble(
-        {name: functools.partial(make, encoder=own) for name, own in config.networks.items()}
+        {name: functools.partial(make, encoder=own) for name, own in config.makers().items()}
     )
 
     def category(batch: Batch, repeats: int = 1):
@@ -223,7 +223,7 @@ def segmentation_task(
         }
         return named_accuracies(right)
 
-    metrics = accuracy_metrics(tuple(config.networks))
+    metrics = accuracy_metrics(tuple(config.makers()))
     evaluators, quick = {"protocols": evaluate}, {"accuracy": watch}
     return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
 
@@ -248,18 +248,18 @@ def score_parts(
     """
     everything = splits.test.gather(np.arange(len(splits.test)))
     true, labels = everything["part"], everything["label"]
-    suites: dict[str, dict[str, float]] = {name: {} for name in config.networks}
-    change: dict[str, dict[str, float]] = {name: {} for name in config.networks}
+    suites: dict[str, dict[str, float]] = {name: {} for name in config.makers()}
+    change: dict[str, dict[str, float]] = {name: {} for name in config.makers()}
     upright: dict[str, np.ndarray] = {}
     pictured = np.linspace(0, len(labels) - 1, min(len(labels), _SHOWN)).astype(int)
     shown: dict[str, np.ndarray] = {"true": true[pictured]}
     for protocol, (rotation, draws) in protocols(config).items():
-        scores: dict[str, list] = {name: [] for name in config.networks}
+        scores: dict[str, list] = {name: [] for name in config.makers()}
         for draw in range(draws):
             logits, seen = segment((rotation, draw))
             upright = upright or logits
             known = seen & (true >= 0)
-            for name in config.networks:
+            for name in config.makers():
                 values = logits[name]
                 called = call_parts(values, labels, part_class)
                 scores[name].append(segmentation_scores(called, true, known, labels, part_class))

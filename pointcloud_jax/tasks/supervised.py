@@ -23,6 +23,7 @@ from lejepa_jax.training.task import Batch, Kept, Part
 from pointcloud_jax.augment.views import PointViews, PointViewSpec, make_point_views
 from pointcloud_jax.data import loading as data
 from pointcloud_jax.geometry import rotations
+from pointcloud_jax.nn.names import cloud_encoders_by_name
 
 #: How rotations are called in the names of protocols, training first: "z/SO(3)".
 PROTOCOL_NAMES = {"none": "I", "axis": "z", "so3": "SO(3)"}
@@ -33,7 +34,8 @@ class SupervisedConfig:
     """What to learn from labeled clouds, and how.
 
     Attributes:
-        networks: Encoders by name, each made from `axis_name` and `rngs`.
+        networks: Encoders by name, each made from `axis_name` and `rngs`; or the names of some as
+            `cloud_encoders_by_name` reads them, such as `hierarchical, dipvnet-tiny`.
         view: The one random view of a cloud to train on; its `count` must be 1. Its `rotation` is
             that of the protocol, and its `up` the axis of "z", training and test alike.
         stored_points: Points kept of each cloud, of which every view chooses `view.num_points`.
@@ -60,7 +62,7 @@ class SupervisedConfig:
     #: Whether the clouds must come with the parts of their points.
     wants_parts: ClassVar[bool] = False
 
-    networks: Mapping[str, Callable[..., Any]]
+    networks: str | Mapping[str, Callable[..., Any]]
     view: PointViewSpec
     stored_points: int
     normals: bool = False
@@ -76,6 +78,7 @@ class SupervisedConfig:
     def __post_init__(self):
         if not self.networks:
             raise ValueError("networks must name at least one encoder, got none")
+        self.makers()
         positive = ("stored_points", "eval_rotations", "eval_batch_size", "votes")
         for name in (*positive, "quick_examples"):
             check_positive(name, getattr(self, name))
@@ -84,6 +87,14 @@ class SupervisedConfig:
         for name in ("label_smoothing", "dropout_rate"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+
+    def makers(self) -> Mapping[str, Callable[..., Any]]:
+        """Give what makes each network, by its name."""
+        if isinstance(self.networks, str):
+            return cloud_encoders_by_name(
+                self.networks, normals=self.normals, parts=self.wants_parts
+            )
+        return self.networks
 
     def load(
         self,
@@ -125,7 +136,7 @@ def kept_encoder(config: SupervisedConfig) -> Kept:
     Returns:
         What is kept.
     """
-    name, make = next(iter(config.networks.items()))
+    name, make = next(iter(config.makers().items()))
     preprocessing = {
         "kind": "clouds",
         "num_points": config.view.num_points,

@@ -7,6 +7,7 @@ import pytest
 
 from lejepa_jax.augment.draws import example_keys
 from pointcloud_jax.augment import views as augment
+from pointcloud_jax.augment.view_sets import CLOUD_VIEW_SETS, cloud_views_by_name
 from pointcloud_jax.augment.views import PointViewSpec
 
 SPECS = (
@@ -122,3 +123,35 @@ def test_the_seed_and_the_global_index_alone_decide():
 def test_bad_arguments_are_named(make, message, unchecked):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_density_gradient_prefers_one_end_and_changes_no_other_draw(key):
+    points = jax.random.uniform(key, (1, 400, 3), minval=-1.0, maxval=1.0)
+    keys = jax.random.split(key, 1)
+
+    def chosen(gradient):
+        spec = PointViewSpec(8, 50, density_gradient=gradient, rotation="so3")
+        (views,) = augment.make_point_views(keys, points, (spec,))
+        return views
+
+    even, uneven = chosen(0.0), chosen(20.0)
+    assert all(len(set(row.tolist())) == 50 for row in np.asarray(uneven.index[:, 0]))
+    # One end has most points: the mean of what is chosen leaves the center.
+    off = [
+        np.linalg.norm(points[0][np.asarray(v.index[:, 0])].mean(1), axis=-1)
+        for v in (even, uneven)
+    ]
+    assert off[1].mean() > 2 * off[0].mean()
+    # The pose is that of before.
+    lengths = np.linalg.norm(np.asarray(uneven.points[:, 0]), axis=-1)
+    own = np.linalg.norm(np.asarray(points[0])[np.asarray(uneven.index[:, 0])], axis=-1)
+    np.testing.assert_allclose(lengths, own, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CLOUD_VIEW_SETS)
+def test_sets_of_views_have_global_views_first(name):
+    specs = cloud_views_by_name(f"{name}(num_points=12)")
+    assert specs[0].num_points == 12
+    assert all(spec.num_points >= 12 and spec.crop[1] <= 1 for spec in specs)
+    with pytest.raises(ValueError, match="views must be one of whole, parts, scans"):
+        cloud_views_by_name("holes")

@@ -14,7 +14,7 @@ from flax import nnx
 from pointcloud_jax.nn.hierarchy import HierarchicalEncoder, HierarchyConfig
 from pointcloud_jax.testing import assert_invariant, random_clouds
 
-CONFIG = HierarchyConfig(centers=(12, 6), shares=(1 / 4, 1 / 3), widths=(8, 8), embedding=8)
+CONFIG = HierarchyConfig((12, 6), (1 / 4, 1 / 3), (8, 8), 4, (1 / 3,), embedding=8)
 HANDED = dataclasses.replace(CONFIG, chirality=True, normals=True)
 
 
@@ -80,10 +80,7 @@ def test_padding_changes_nothing(key):
     points = random_clouds(key, 2, 32)
     mask = jnp.arange(32)[None] < jnp.array([[24], [24]])
     spoiled = jnp.where(mask[..., None], points, 1e3)
-    # A share of the cloud counts absent points, too: as many neighbors as the whole array has.
-    config = dataclasses.replace(CONFIG, shares=(0.25, 1 / 3))
-    fewer = dataclasses.replace(CONFIG, shares=(8 / 24, 1 / 3))
-    padded, sliced = described(config)(spoiled, None, mask), described(fewer)(points[:, :24])
+    padded, sliced = plain(spoiled, None, mask), plain(points[:, :24])
     np.testing.assert_allclose(padded[1], sliced[1], atol=1e-4)
     np.testing.assert_allclose(padded[0][:, :24], sliced[0], atol=1e-4)
 
@@ -134,7 +131,8 @@ def test_training_has_finite_gradients_and_every_parameter_learns(kind, key):
     [
         ({"widths": (8,)}, "one entry a level"),
         ({"shares": (0.5, 0.0)}, r"shares must be in \(0, 1\]"),
-        ({"embedding": 0}, "must be positive"),
+        ({"surfaces": (2.0,)}, r"surfaces must be in \(0, 1\]"),
+        ({"edges": 0}, "must be positive"),
     ],
 )
 def test_bad_configurations_are_named(change, message):

@@ -143,7 +143,7 @@ def test_an_invariant_network_scores_alike_under_every_protocol(
     monkeypatch.setattr(
         "pointcloud_jax.tasks.cloud_classification._DAMAGE", {"lost": ("dropout", (0.0, 0.5))}
     )
-    config = dataclasses.replace(CONFIG, robustness=True, votes=2)
+    config = dataclasses.replace(CONFIG, robustness=True, votes=2, eval_densities=(12, 16))
     task = classification_task(config, num_classes=2)
     place = lambda batch: {k: jnp.asarray(v) for k, v in batch.items()}  # noqa: E731
     both = {"encoder": trained[0], "untrained": initial}
@@ -157,6 +157,9 @@ def test_an_invariant_network_scores_alike_under_every_protocol(
         assert change["vectors"][f"change, {protocol}"] < 1e-4
         assert change["plain"][f"change, {protocol}"] > 1e-2
     assert results["z/SO(3)_std"]["vectors"] == 0
+    assert results["z/SO(3), 12 points"] == pytest.approx(results["z/SO(3)"], abs=0.5)
+    assert results["z/SO(3), 12 points"]["vectors"] == results["z/SO(3)"]["vectors"]
+    assert "z/SO(3), 16 points" in results
     # As many of each class are held out.
     np.testing.assert_allclose(
         change["plain"]["class mean, z/I"], results["z/I"]["plain"], rtol=1e-6
