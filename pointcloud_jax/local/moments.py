@@ -94,6 +94,7 @@ def surface_tensor(covariance: Float[Array, "*batch 3 3"]) -> Float[Array, "*bat
         >>> print(surface_tensor(jnp.diag(jnp.array([2.0, 2.0, 0.0]))).round(2)[0])
         [0.5 0.  0. ]
     """
+    covariance = covariance.astype(jnp.float32)
     trace = jnp.trace(covariance, axis1=-2, axis2=-1)
     return covariance / (jnp.abs(trace) + _FLAT)[..., None, None]
 
@@ -114,6 +115,7 @@ def quadratic_form(
         >>> print(quadratic_form(jnp.eye(3), jnp.array([1.0, 2.0, 0.0])))
         5.0
     """
+    tensor, vector = tensor.astype(jnp.float32), vector.astype(jnp.float32)
     return (tensor * vector[..., :, None] * vector[..., None, :]).sum((-2, -1))
 
 
@@ -190,10 +192,12 @@ def tensor_invariants(
         3D object recognition", CVPR 2010 (point pair features).
     """
     unit = _fading_unit(offsets)
-    terms = [quadratic_form(here, unit), quadratic_form(there, unit), (here * there).sum((-2, -1))]
+    contraction = (here.astype(jnp.float32) * there.astype(jnp.float32)).sum((-2, -1))
+    terms = [quadratic_form(here, unit), quadratic_form(there, unit), contraction]
     return jnp.stack(jnp.broadcast_arrays(*terms), axis=-1)
 
 
 def _fading_unit(vectors: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
-    square = jnp.square(vectors.astype(jnp.float32)).sum(-1)
+    vectors = vectors.astype(jnp.float32)
+    square = jnp.square(vectors).sum(-1)
     return vectors / jnp.sqrt(square + _SHORT**2)[..., None]

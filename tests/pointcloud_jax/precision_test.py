@@ -52,6 +52,13 @@ CASES = {
     "knn_between": lambda x: pc.knn_between(x, x, 3),
     "interpolate": lambda x: pc.interpolate(x, x, x),
     "edge_angles": lambda x: pc.edge_angles(x, chirality=True),
+    "local_moments": pc.local_moments,
+    "moment_invariants": lambda x: pc.moment_invariants(x[:, 0], pc.local_moments(x)),
+    "surface_tensor": lambda x: pc.surface_tensor(x[:, :3]),
+    "tensor_invariants": lambda x: pc.tensor_invariants(x[:, 0], x[:, 1:4], x[:, 4:7]),
+    "spread_neighbors": lambda x: pc.spread_neighbors(
+        pc.knn_between(x, x, 6), jnp.array([12, 8], jnp.int32), 0.5, num_edges=4
+    ),
     "farthest_point_sampling": lambda x: pc.farthest_point_sampling(x, 3),
     "quaternion_to_matrix": matrices,
     "matrix_to_quaternion": lambda x: pc.matrix_to_quaternion(matrices(x)),
@@ -182,6 +189,7 @@ def test_every_public_function_is_here():
         *("fibonacci", "lebedev", "icosahedral", "spherical_design", "sphere_rule"),
         *("flatten_ordered", "edge_vectors", "read_in_frame", "vector_max_pool"),
         *("vector_mean_pool", "confusion_matrix", "part_iou"),
+        *("cloud_encoder_by_name", "cloud_encoders_by_name"),
     }
     functions = {
         name
