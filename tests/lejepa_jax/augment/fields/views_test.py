@@ -173,7 +173,7 @@ def test_evaluation_sees_everything_in_the_middle():
         ({"scale": (0.0, 1.0)}, r"scale must be a range \(low, high\) within \(0, 1\]"),
         ({"stretch": (2.0, 1.0)}, r"stretch must be a range"),
         ({"noise": -1.0}, "noise must be zero or more"),
-        ({"fit": "squash"}, "fit must be resize or pad"),
+        ({"fit": "squash"}, "fit must be resize, pad or sphere"),
         ({"erase": (0.5, 1.5)}, "erase must be a range"),
     ],
 )
