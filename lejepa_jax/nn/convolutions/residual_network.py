@@ -294,6 +294,10 @@ class ResNet(nnx.Module):
             x = nnx.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=edges)
         for block in self.blocks:
             x = block(x, train=train)
+        if x.dtype != jnp.float32:
+            # XLA of jax 0.12 on CPUs compiles two bfloat16 convolutions, a sum and a mean into one
+            # operation that returns garbage (NaN too); the mean is kept out of it.
+            x = jax.lax.optimization_barrier(x)
         return x.astype(jnp.float32)
 
     def __call__(
