@@ -1,6 +1,8 @@
 """Masked prediction on the digits by a small ViT: no second view, no teacher.
 
 python train.py digits-masked
+
+Not trained at this length.
 """
 
 import functools

@@ -120,6 +120,8 @@ def _take_texts(flags: list[str], recipe: Recipe) -> dict[str, str]:
     hints = typing.get_type_hints(type(task))
     fields = []
     for field in dataclasses.fields(task):
+        if typing.get_origin(hints[field.name]) is tuple:
+            continue  # texts, each a flag's value of its own
         choices = typing.get_args(hints[field.name])
         callables = any(typing.get_origin(choice) is Callable for choice in choices)
         if str in choices and (callables or not isinstance(getattr(task, field.name), str | None)):

@@ -107,6 +107,12 @@ def test_a_regularizer_is_chosen_by_name(tmp_path):
     assert recipe.task.make_regularizer() is ksd
 
 
+def test_a_list_of_texts_takes_each_of_its_values():
+    flags = ["lejepa-clouds", "--task.eval-rotations", "axis", "none"]
+    _, recipe = parse(flags, tiny_run.recipes(), default="digits")
+    assert recipe.task.eval_rotations == ("axis", "none")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
