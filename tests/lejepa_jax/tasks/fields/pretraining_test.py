@@ -106,11 +106,11 @@ def test_the_features_are_those_of_the_evaluation(run):
     np.testing.assert_allclose(model(rows), mapped.outputs[0], atol=1e-5)
 
 
-def test_folders_cannot_be_embedded_yet_and_one_line_says_so(run):
+def test_a_folder_without_fields_is_refused_in_one_line(run):
     from lejepa_jax.models.embedding import embed_folder
 
     model = lejepa_jax.load(str(run / "run"))
-    with pytest.raises(ValueError, match="embed is for models of images, got one of fields"):
+    with pytest.raises(ValueError, match=r"has no fields \(\.wav"):
         embed_folder(model, str(run), str(run / "features.npz"))
 
 
