@@ -119,6 +119,7 @@ class ViT(PatchTokens):
             to act on, `layer_scale` is not finite, or `drop_path` is not in [0, 1).
 
     Examples:
+        >>> import jax
         >>> def encode(images):
         ...     encoder = ViT(width=16, depth=2, num_heads=2, patch_size=4, image_size=16,
         ...                   rngs=nnx.Rngs(0))

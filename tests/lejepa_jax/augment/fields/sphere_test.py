@@ -35,11 +35,11 @@ def stored(kind):
     return smooth(points)[..., None], (3072,)
 
 
-def seen(turns, kind="grid"):
+def seen(turns, kind="grid", cells=CELLS):
     values, shape = stored(kind)
     extent = jnp.broadcast_to(jnp.asarray(shape, jnp.int32), (3, len(shape)))
     values = jnp.asarray(values, jnp.float32)
-    return eval_field(values, extent, CELLS, OWN, fit="sphere", turns=turns).values
+    return eval_field(values, extent, cells, OWN, fit="sphere", turns=turns).values
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +58,13 @@ def test_a_turned_field_is_read_where_the_turn_takes_it_from(kind, turns):
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
 
 
-def features(turns, **options):
+def relative_change(turns, cells=CELLS, **options):
     encoder = ViT(
         num_axes=1,
         width=48,
         depth=2,
         num_heads=4,
-        image_size=CELLS,
+        image_size=cells,
         in_channels=1,
         pooling="mean",
         coordinates="healpix",
@@ -73,7 +73,7 @@ def features(turns, **options):
     )
     upright = jnp.broadcast_to(jnp.eye(3), (3, 3, 3))
     encode = nnx.jit(lambda encoder, values: encoder(values))
-    plain, turned = (np.asarray(encode(encoder, seen(x))) for x in (upright, turns))
+    plain, turned = (np.asarray(encode(encoder, seen(x, cells=cells))) for x in (upright, turns))
     spread = np.linalg.norm(plain - plain.mean(0))
     return float(np.linalg.norm(turned - plain) / spread)
 
@@ -85,16 +85,18 @@ GEODESIC = {"position": "none", "kernel": "von_mises_fisher(concentration=8.0)"}
 def test_quarter_turns_about_the_poles_change_nothing(patch):
     """They map cells to cells and their children alike."""
     turns = jnp.broadcast_to(QUARTER, (3, 3, 3))
-    assert features(turns, patch_size=patch, **GEODESIC) < 1e-4
-    assert features(turns, patch_size=patch, position="axial") > 0.05, "the control"
+    assert relative_change(turns, patch_size=patch, **GEODESIC) < 1e-4
+    assert relative_change(turns, patch_size=patch, position="axial") > 0.05, "the control"
 
 
 def test_any_rotation_changes_features_by_the_discretization_alone(turns):
     """Cells that are tokens of their own have no direction; positions in space do."""
-    geodesic = features(turns, patch_size=1, **GEODESIC)
-    absolute = features(turns, patch_size=1, position="axial")
-    assert geodesic < 0.25
-    assert absolute > 2 * geodesic
+    coarse, fine = (
+        relative_change(turns, 12 * sides**2, patch_size=1, **GEODESIC) for sides in (4, 8)
+    )
+    assert fine < 0.25
+    assert fine < 0.6 * coarse, "cells of half the width"
+    assert relative_change(turns, 768, patch_size=1, position="axial") > 2 * fine, "the control"
 
 
 def test_missing_regions_turn_with_the_field_and_pictures_are_maps():
