@@ -80,16 +80,16 @@ def gather(runs: list[Path], machine: str) -> dict[str, Any]:
     """Read what runs say of themselves."""
     found = []
     for folder in runs:
-        told = json.loads((folder / "run.json").read_text())
+        metadata = json.loads((folder / "run.json").read_text())
         results = json.loads((folder / "results.json").read_text())
         measured = datetime.date.fromtimestamp((folder / "results.json").stat().st_mtime)
         found.append(
             {
-                "command": re.sub(r" --(workdir|data-dir) \S+", "", told["command"]),
-                "seed": told["config"]["seed"],
-                "commit": told["source"]["commit"],
+                "command": re.sub(r" --(workdir|data-dir) \S+", "", metadata["command"]),
+                "seed": metadata["config"]["seed"],
+                "commit": metadata["source"]["commit"],
                 "date": str(measured),
-                "versions": told["versions"],
+                "versions": metadata["versions"],
                 "results": {score: results[score] for score in SCORES},
             }
         )

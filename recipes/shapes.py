@@ -4,8 +4,8 @@ python train.py shapes
 
 On 540 held-out solids of 18 families, seed 0, trained turned about the vertical axis: DiPVNet
 85.2 % upright, rotated about the axis, and under any rotation (which changes its logits by 9e-7 of
-their length); DGCNN 89.6 %, 89.8 % and 24.9 % (by 0.94 of it). That took 4.5 minutes of processor
-time; on 2 cores, half of that at best.
+their length); DGCNN 89.6 %, 89.8 % and 24.9 % (by 0.94 of it). Some minutes
+on 2 cores.
 """
 
 import functools
