@@ -290,8 +290,10 @@ class ResNet(nnx.Module):
                 x = jax.nn.relu(normalize(norm, conv(x), train=train))
         x = jax.nn.relu(normalize(self.stem_norm, self.stem(x), train=train))
         if self.pool:
-            edges: Any = ((1, 1), (1, 1))  # annotated as str there, though pairs are documented
-            x = nnx.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=edges)
+            # An operation of its own: a padding of the pooling is lost on the way to ONNX.
+            edges = ((0, 0), (1, 1), (1, 1), (0, 0))
+            x = jnp.pad(x, edges, constant_values=-jnp.inf)
+            x = nnx.max_pool(x, window_shape=(3, 3), strides=(2, 2))
         for block in self.blocks:
             x = block(x, train=train)
         if x.dtype != jnp.float32:
