@@ -3,9 +3,10 @@
 from lejepa_jax.tasks.image_classification import ClassificationConfig, classification_task
 from lejepa_jax.tasks.image_pretraining import PretrainingConfig, lejepa_pretraining
 from lejepa_jax.tasks.images import ImageConfig
-from lejepa_jax.tasks.joint_embedding import JointEmbedding, joint_embedding_task
+from lejepa_jax.tasks.joint_embedding import joint_embedding_task
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
+from lejepa_jax.tasks.pretraining import JointEmbedding
 from lejepa_jax.tasks.small_folders import SmallFolderConfig
 
 __all__ = [

@@ -15,9 +15,10 @@ from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.tasks.dense_probing import segmented_shapes
 from lejepa_jax.tasks.images import ImageConfig, pixel_rows
-from lejepa_jax.tasks.joint_embedding import joint_embedding_task, kept_parts
+from lejepa_jax.tasks.joint_embedding import joint_embedding_task
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
+from lejepa_jax.tasks.pretraining import kept_parts
 from lejepa_jax.training.task import Batch, Kept, Task
 
 

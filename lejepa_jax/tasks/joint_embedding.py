@@ -4,8 +4,7 @@ Images, point clouds or anything else: a `Modality` says how views are made and 
 compare with. `lejepa_jax.tasks.image_pretraining` has the one of images.
 """
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,33 +17,21 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray
 from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.diagnostics.spectrum import feature_std, label_free_score
 from lejepa_jax.nn.encoder import DropsTokens, HasLayers, TrainsTokens
-from lejepa_jax.nn.projector import Projector
 from lejepa_jax.objectives.lejepa import lejepa_loss
 from lejepa_jax.objectives.regularizers.names import embedding_transform, regularizer_null_mean
-from lejepa_jax.objectives.regularizers.protocol import bound_options
-from lejepa_jax.objectives.slicing import sigreg
+from lejepa_jax.objectives.regularizers.protocol import Regularizer
 from lejepa_jax.objectives.token_clouds import regularize_token_groups
-from lejepa_jax.report.metric import Metric
-from lejepa_jax.statistics.names import null_mean, statistic_by_name
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
-from lejepa_jax.tasks.probing import embedding_evaluators
-from lejepa_jax.tasks.watching import quick_embedding_metrics
+from lejepa_jax.tasks.pretraining import (
+    JointEmbedding,
+    embed_jointly,
+    pretraining_task,
+    regularizer_key,
+)
 from lejepa_jax.training.networks import network
-from lejepa_jax.training.task import Batch, Kept, Part, Task
-
-# Below this standard deviation in some direction, after warm-up, embeddings have collapsed.
-_COLLAPSED = 0.1
-
-
-class JointEmbedding(nnx.Module):
-    """An encoder and the projector on top of it, and a linear one for tokens if they count."""
-
-    def __init__(self, encoder: Any, projector: Projector, token_projector: Any = None):
-        self.encoder = encoder
-        self.projector = projector
-        self.token_projector = token_projector
+from lejepa_jax.training.task import Batch, Task
 
 
 def joint_embedding_task(
@@ -79,18 +66,13 @@ def joint_embedding_task(
     References:
         R. Balestriero, Y. LeCun, LeJEPA, arXiv 2511.08544, 2025, Section 5.1 and Algorithm 2.
     """
-    statistic = statistic_by_name(config.statistic)
     regularizer = config.make_regularizer()
-    is_sigreg = bound_options(regularizer)[0] is sigreg
-    transform = embedding_transform(regularizer) or (lambda z: z)
 
     def make(key: PRNGKeyArray) -> JointEmbedding:
         rngs = nnx.Rngs(key)
-        encoder = make_encoder(dtype=dtype, axis_name=axis_name, rngs=rngs)
-        return embed_jointly(config, encoder, dtype=dtype, axis_name=axis_name, rngs=rngs)
+        return embed_jointly(config, make_encoder, dtype=dtype, axis_name=axis_name, rngs=rngs)
 
     net = network(make)
-    trade_off = config.trade_off
     _check_encoder(config, net.shape.encoder)
 
     def encode(params: Any, state: Any, key: PRNGKeyArray, batch: Batch):
@@ -113,115 +95,83 @@ def joint_embedding_task(
         del batch
         model = net.merge(params, state)
         _, slice_key = jax.random.split(key)
-        features = outputs["features"] if config.token_weight else outputs
-        size, count, width = features.shape
-        embeddings = model.projector(features.reshape(size * count, width), train=True)
-        embeddings = jnp.swapaxes(embeddings.reshape(size, count, -1), 0, 1)
-        objective = lejepa_loss(
-            slice_key,
-            embeddings,
-            num_global=config.num_global,
-            trade_off=trade_off,
-            weighting=config.weighting,
-            target=config.target,
-            regularizer=regularizer,
-            pool_views=config.pool_views,
-            axis_name=axis_name,
+        total, metrics = joint_embedding_loss(
+            slice_key, model, outputs, config=config, regularizer=regularizer, axis_name=axis_name
         )
-        flat = transform(lax.stop_gradient(embeddings)).reshape(-1, embeddings.shape[-1])
-        metrics = {
-            "prediction": objective.prediction,
-            "sigreg" if is_sigreg else "regularizer": objective.regularizer,
-            # 1 where the cloud is round, 0 in a collapse, where the gradient of SIGReg vanishes.
-            "embedding_std": feature_std(flat, axis_name=axis_name).min(),
-        }
-        total = objective.total
-        if config.token_weight:
-            token_key = jax.random.fold_in(slice_key, 1)
-            metrics["token_regularizer"] = regularize_token_groups(
-                token_key,
-                outputs["tokens"],
-                regularizer,
-                project=model.token_projector,
-                num_positions=config.token_positions,
-                axis_name=axis_name,
-            )
-            total += trade_off * config.token_weight * metrics["token_regularizer"]
-        if not is_sigreg:
-            devices = 1 if axis_name is None else lax.axis_size(axis_name)
-            samples = size * devices * (count if config.pool_views else 1)
-            null = regularizer_null_mean(regularizer, num_samples=samples, dim=embeddings.shape[-1])
-            if null:
-                metrics["regularizer_ratio"] = objective.regularizer / null
-        if config.weighting == "convex" and trade_off > 0:
-            # Of what is logged, the one number that ranks runs of several trade-offs.
-            metrics["label_free_score"] = jnp.asarray(label_free_score(objective.total, trade_off))
         return total, (net.state_of(model, "projector"), metrics)
 
-    null = null_mean(statistic)
-    evaluators, quick = embedding_evaluators(
-        config, modality, net, statistic=statistic, null_mean=null
-    )
-    metrics = objective_metrics(config, null)
-    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
+    return pretraining_task(config, modality, net, encode, loss)
 
 
-def embed_jointly(
-    config: ObjectiveConfig,
-    encoder: Any,
+def joint_embedding_loss(
+    key: PRNGKeyArray,
+    model: JointEmbedding,
+    outputs: Any,
     *,
-    dtype: DTypeLike,
-    axis_name: AxisName | None,
-    rngs: nnx.Rngs,
-) -> JointEmbedding:
-    """Put the projector of an objective on an encoder, and a linear map of tokens if they count.
+    config: ObjectiveConfig,
+    regularizer: Regularizer,
+    axis_name: AxisName | None = None,
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """Project encoded views, and apply the objective to them and to their tokens.
 
     Args:
+        key: Random key of the slices, the same on every device.
+        model: Whose projector, in training, and whose map of tokens.
+        outputs: What `encode` of the task gives: features (b, v, d), or with `token_weight` these
+            and tokens by name.
         config: The objective.
-        encoder: The encoder.
-        dtype: Type in which the projector computes.
-        axis_name: Mapped axis over which batches are sharded.
-        rngs: Source of the initial parameters.
+        regularizer: The one that the configuration makes.
+        axis_name: Mapped axis over which the batch is sharded.
 
     Returns:
-        Both together.
+        The loss and the metrics, the same on every device.
     """
-    projector = Projector(
-        encoder.features,
-        config.embedding_features,
-        hidden_features=config.hidden_features,
-        num_layers=config.projector_layers,
-        dtype=dtype,
+    features = outputs["features"] if config.token_weight else outputs
+    size, count, width = features.shape
+    embeddings = model.projector(features.reshape(size * count, width), train=True)
+    embeddings = jnp.swapaxes(embeddings.reshape(size, count, -1), 0, 1)
+    objective = lejepa_loss(
+        key,
+        embeddings,
+        num_global=config.num_global,
+        trade_off=config.trade_off,
+        weighting=config.weighting,
+        target=config.target,
+        regularizer=regularizer,
+        pool_views=config.pool_views,
         axis_name=axis_name,
-        rngs=rngs,
     )
-    if not config.token_weight:
-        return JointEmbedding(encoder, projector)
-    width = config.embedding_features
-    tokens = Projector(encoder.features, width, num_layers=1, dtype=dtype, rngs=rngs)
-    return JointEmbedding(encoder, projector, tokens)
-
-
-def objective_metrics(config: ObjectiveConfig, null_mean: float | None) -> dict[str, Metric]:
-    """Say how all metrics of an objective are shown, those of the quick evaluation too.
-
-    Args:
-        config: The objective.
-        null_mean: Mean of its statistic on exact normal samples, if it is known.
-
-    Returns:
-        How each is shown, by name.
-    """
-    regularizer = config.make_regularizer()
-    is_sigreg = bound_options(regularizer)[0] is sigreg
-    # That of SIGReg does not depend on the number of samples; others are shown relative to theirs.
-    reference = regularizer_null_mean(regularizer, num_samples=1, dim=1) if is_sigreg else None
-    named = config.regularizer if isinstance(config.regularizer, str) else "own"
-    named = "" if is_sigreg else named
-    shown = embedding_metrics(reference, regularizer=named)
+    transform = embedding_transform(regularizer) or (lambda z: z)
+    flat = transform(lax.stop_gradient(embeddings)).reshape(-1, embeddings.shape[-1])
+    named = regularizer_key(regularizer)
+    metrics = {
+        "prediction": objective.prediction,
+        named: objective.regularizer,
+        # 1 where the cloud is round, 0 in a collapse, where the gradient of SIGReg vanishes.
+        "embedding_std": feature_std(flat, axis_name=axis_name).min(),
+    }
+    total = objective.total
     if config.token_weight:
-        shown["token_regularizer"] = Metric("Regularizer of tokens", "mean over positions", True)
-    return shown | quick_embedding_metrics(null_mean, regularizer=named)
+        metrics["token_regularizer"] = regularize_token_groups(
+            jax.random.fold_in(key, 1),
+            outputs["tokens"],
+            regularizer,
+            project=model.token_projector,
+            num_positions=config.token_positions,
+            axis_name=axis_name,
+        )
+        total += config.trade_off * config.token_weight * metrics["token_regularizer"]
+    if named != "sigreg":
+        devices = 1 if axis_name is None else lax.axis_size(axis_name)
+        samples = size * devices * (count if config.pool_views else 1)
+        null = regularizer_null_mean(regularizer, num_samples=samples, dim=embeddings.shape[-1])
+        if null:
+            metrics["regularizer_ratio"] = objective.regularizer / null
+    if config.weighting == "convex" and config.trade_off > 0:
+        # Of what is logged, the one number that ranks runs of several trade-offs.
+        score = label_free_score(objective.total, config.trade_off)
+        metrics["label_free_score"] = jnp.asarray(score)
+    return total, metrics
 
 
 def encode_views(
@@ -265,81 +215,6 @@ def encode_views(
         features.append(encoded.reshape(size, count, -1))
         first += count
     return jnp.concatenate(features, axis=1), tokens
-
-
-def kept_parts(
-    config: ObjectiveConfig,
-    make_encoder: Callable[..., Any],
-    preprocessing: Mapping[str, Any],
-    path: tuple[str, ...] = ("encoder",),
-) -> Kept:
-    """Say what a run of LeJEPA leaves behind: the encoder and the projector.
-
-    Args:
-        config: The objective.
-        make_encoder: Makes the encoder from `rngs`, and of images also `dtype`.
-        preprocessing: What an example goes through, see `Kept`.
-        path: Where the encoder is in the variables.
-
-    Returns:
-        What is kept.
-    """
-    # As a model makes it later; networks on clouds compute in float32 alone, and are not asked.
-    dtype = {} if preprocessing["kind"] == "clouds" else {"dtype": jnp.float32}
-    features = nnx.eval_shape(
-        lambda: make_encoder(axis_name=None, rngs=nnx.Rngs(0), **dtype)
-    ).features
-    projector = functools.partial(
-        Projector,
-        features,
-        config.embedding_features,
-        hidden_features=config.hidden_features,
-        num_layers=config.projector_layers,
-    )
-    parts = {"encoder": Part(make_encoder, path), "projector": Part(projector, ("projector",))}
-    return Kept(parts, preprocessing)
-
-
-def embedding_metrics(null_mean: float | None, *, regularizer: str = "") -> dict[str, Metric]:
-    """Say how the metrics of LeJEPA are shown.
-
-    Args:
-        null_mean: Mean of SIGReg on exact normal samples, if it is known.
-        regularizer: What the regularizer is called, if it is another than SIGReg.
-
-    Returns:
-        How each is shown, by name.
-    """
-    terms = {
-        "sigreg": Metric("SIGReg", "mean over slices", True, null_mean, "N(0, I)", progress=True)
-    }
-    if regularizer:
-        terms = {
-            "regularizer": Metric(f"Regularizer: {regularizer}", "value", progress=True),
-            "regularizer_ratio": Metric(
-                "Regularizer, relative", "over its null mean", True, 1.0, "the law that is wanted"
-            ),
-        }
-    return {
-        "prediction": Metric("Prediction", "mean squared distance", log_scale=True, progress=True),
-        **terms,
-        "label_free_score": Metric(
-            "Label-free score",
-            "lower is better",
-            log_scale=True,
-            higher_is_better=False,
-            in_results=True,
-        ),
-        "embedding_std": Metric(
-            "Smallest standard deviation",
-            "of an embedding dimension",
-            reference=1.0,
-            reference_name="N(0, I)",
-            warn_below=_COLLAPSED,
-            warning="embeddings collapse: where they vary this little, SIGReg has almost no "
-            "gradient; raise --task.trade-off or lower --learning-rate",
-        ),
-    }
 
 
 def _check_encoder(config: ObjectiveConfig, encoder: Any) -> None:

@@ -14,9 +14,10 @@ from jaxtyping import Array, Float, Key
 from lejepa_jax.checks import check_choice, check_positive
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.tasks.joint_embedding import joint_embedding_task, kept_parts
+from lejepa_jax.tasks.joint_embedding import joint_embedding_task
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
+from lejepa_jax.tasks.pretraining import kept_parts
 from lejepa_jax.training.task import Batch, Task
 from pointcloud_jax.augment.view_sets import cloud_views_by_name
 from pointcloud_jax.augment.views import PointViews, PointViewSpec, make_point_views

@@ -20,9 +20,9 @@ from lejepa_jax.nn.projector import Projector
 from lejepa_jax.statistics.names import null_mean, statistic_by_name
 from lejepa_jax.tasks.fields.pretraining import modality_of_fields
 from lejepa_jax.tasks.images import pixel_rows
-from lejepa_jax.tasks.joint_embedding import JointEmbedding
 from lejepa_jax.tasks.modality import Modality
 from lejepa_jax.tasks.objective import ObjectiveConfig
+from lejepa_jax.tasks.pretraining import JointEmbedding
 from lejepa_jax.tasks.probing import embedding_evaluators
 from lejepa_jax.training.networks import Variables, network
 

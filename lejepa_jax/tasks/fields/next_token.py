@@ -1,7 +1,6 @@
 """LeNEPA: predict the next latent token of a series, without views and without masks."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,22 +16,20 @@ from lejepa_jax.data.fields.normalization import Normalization
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.diagnostics.spectrum import feature_std
 from lejepa_jax.nn.fields import Field, Values
-from lejepa_jax.objectives.regularizers.protocol import Regularizer, bound_options
-from lejepa_jax.objectives.slicing import sigreg
-from lejepa_jax.statistics.names import null_mean, statistic_by_name
+from lejepa_jax.objectives.regularizers.protocol import Regularizer
 from lejepa_jax.statistics.reductions import AxisName, global_mean
 from lejepa_jax.tasks.fields.pretraining import (
     FieldPretrainingConfig,
     field_modality,
     normalization_of,
 )
-from lejepa_jax.tasks.joint_embedding import (
+from lejepa_jax.tasks.pretraining import (
     JointEmbedding,
     embed_jointly,
     kept_parts,
-    objective_metrics,
+    pretraining_task,
+    regularizer_key,
 )
-from lejepa_jax.tasks.probing import embedding_evaluators
 from lejepa_jax.training.networks import network
 from lejepa_jax.training.task import Batch, Task
 
@@ -140,14 +137,12 @@ def next_token_task(
     Returns:
         The task. Batches are those of `FieldSource`.
     """
-    statistic, regularizer = statistic_by_name(config.statistic), config.make_regularizer()
-    is_sigreg = bound_options(regularizer)[0] is sigreg
-    make_encoder: Callable[..., Any] = config.encoder_maker(len(normalization.mean))
+    regularizer = config.make_regularizer()
+    make_encoder = config.encoder_maker(len(normalization.mean))
 
     def make(key: PRNGKeyArray) -> JointEmbedding:
         rngs = nnx.Rngs(key)
-        encoder = make_encoder(dtype=dtype, axis_name=axis_name, rngs=rngs)
-        return embed_jointly(config, encoder, dtype=dtype, axis_name=axis_name, rngs=rngs)
+        return embed_jointly(config, make_encoder, dtype=dtype, axis_name=axis_name, rngs=rngs)
 
     net = network(make)
 
@@ -184,14 +179,9 @@ def next_token_task(
             axis_name=axis_name,
         )
         std = feature_std(lax.stop_gradient(flat), axis_name=axis_name).min()
-        name = "sigreg" if is_sigreg else "regularizer"
-        metrics = {"prediction": prediction, name: spread, "embedding_std": std}
+        named = regularizer_key(regularizer)
+        metrics = {"prediction": prediction, named: spread, "embedding_std": std}
         return total, (net.state_of(model, "projector"), metrics)
 
-    null = null_mean(statistic)
     modality = field_modality(config, normalization)
-    evaluators, quick = embedding_evaluators(
-        config, modality, net, statistic=statistic, null_mean=null
-    )
-    metrics = objective_metrics(config, null)
-    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
+    return pretraining_task(config, modality, net, encode, loss)

@@ -20,14 +20,15 @@ from lejepa_jax.nn.transformers.token_blocks import check_blocks, draw_blocks, s
 from lejepa_jax.nn.transformers.token_dropping import kept_count, take_tokens
 from lejepa_jax.nn.transformers.token_predictor import TokenPredictor
 from lejepa_jax.objectives.regularizers.names import embedding_transform
-from lejepa_jax.objectives.regularizers.protocol import bound_options
-from lejepa_jax.objectives.slicing import sigreg
 from lejepa_jax.objectives.token_clouds import regularize_token_groups
-from lejepa_jax.statistics.names import null_mean, statistic_by_name
 from lejepa_jax.statistics.reductions import AxisName, global_mean
 from lejepa_jax.tasks.image_pretraining import PretrainingConfig, image_modality
-from lejepa_jax.tasks.joint_embedding import JointEmbedding, embed_jointly, objective_metrics
-from lejepa_jax.tasks.probing import embedding_evaluators
+from lejepa_jax.tasks.pretraining import (
+    JointEmbedding,
+    embed_jointly,
+    pretraining_task,
+    regularizer_key,
+)
 from lejepa_jax.training.networks import network
 from lejepa_jax.training.task import Batch, Task
 
@@ -197,10 +198,9 @@ def masked_prediction_task(
 
     def make(key: PRNGKeyArray) -> MaskedPrediction:
         rngs = nnx.Rngs(key)
-        encoder = make_encoder(dtype=dtype, axis_name=axis_name, rngs=rngs)
-        parts = embed_jointly(config, encoder, dtype=dtype, axis_name=axis_name, rngs=rngs)
+        parts = embed_jointly(config, make_encoder, dtype=dtype, axis_name=axis_name, rngs=rngs)
         predictor = TokenPredictor(
-            encoder.features,
+            parts.encoder.features,
             config.embedding_features,
             width=config.predictor_width,
             depth=config.predictor_depth,
@@ -244,18 +244,11 @@ def masked_prediction_task(
             cloud = model.projector(outputs["features"], train=True)
             pooled = regularizer(slice_key, cloud, axis_name=axis_name)
             spread += config.pooled_weight * pooled
-            is_sigreg = bound_options(regularizer)[0] is sigreg
-            metrics["sigreg" if is_sigreg else "regularizer"] = pooled
+            metrics[regularizer_key(regularizer)] = pooled
         cloud = transform(lax.stop_gradient(cloud))
         metrics["embedding_std"] = feature_std(cloud, axis_name=axis_name).min()
         share = 1 - config.trade_off if config.weighting == "convex" else 1.0
         total = share * prediction + config.trade_off * spread
         return total, (net.state_of(model, "projector"), metrics)
 
-    statistic = statistic_by_name(config.statistic)
-    null = null_mean(statistic)
-    evaluators, quick = embedding_evaluators(
-        config, modality, net, statistic=statistic, null_mean=null
-    )
-    metrics = objective_metrics(config, null)
-    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
+    return pretraining_task(config, modality, net, encode, loss)
