@@ -26,7 +26,7 @@ from lejepa_jax import data
 from lejepa_jax.augment import CIFAR_MEAN, CIFAR_STD, ViewSpec, eval_view
 from lejepa_jax.nn import ViT
 from lejepa_jax.tasks import ClassificationConfig
-from lejepa_jax.tasks.labeled import Classifier
+from lejepa_jax.tasks.labeled.classifier import Classifier
 from lejepa_jax.training.networks import Variables, network
 
 ENCODINGS = (

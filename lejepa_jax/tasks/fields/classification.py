@@ -21,13 +21,8 @@ from lejepa_jax.data.source import Source
 from lejepa_jax.data.splits import Splits
 from lejepa_jax.nn.fields import Field, Values
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.tasks.labeled import (
-    LabeledConfig,
-    check_classes,
-    few_of,
-    kept_classifier,
-    labeled_task,
-)
+from lejepa_jax.tasks.labeled.classifier import kept_classifier, labeled_task
+from lejepa_jax.tasks.labeled.config import LabeledConfig, check_classes, few_of
 from lejepa_jax.training.task import Batch, Task
 
 
