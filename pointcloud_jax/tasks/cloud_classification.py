@@ -9,37 +9,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import PRNGKeyArray
 
 from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.data.splits import Splits
-from lejepa_jax.evaluation.features import ShardBatch, map_examples
-from lejepa_jax.evaluation.quick import quick_subset
+from lejepa_jax.evaluation.features import ShardBatch
 from lejepa_jax.evaluation.results import Picture, Results, by_score
 from lejepa_jax.objectives.regularizers.names import regularizer_by_name
 from lejepa_jax.report.embedding import embedding_pictures
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.training.networks import Variables, network_ensemble
+from lejepa_jax.training.networks import Variables
 from lejepa_jax.training.task import Batch, Task
-from pointcloud_jax.augment.views import PointViewSpec
+from pointcloud_jax.augment.views import PointViews, PointViewSpec
 from pointcloud_jax.nn.heads import Classifier
 from pointcloud_jax.render import plot_confusion, plot_lines, render_clouds
+from pointcloud_jax.tasks.rotation_protocols import (
+    PROTOCOL_NAMES,
+    evaluation_view,
+    map_few_rotated,
+    map_rotated,
+    protocols,
+)
 from pointcloud_jax.tasks.scores import accuracies, confusion_matrix
 from pointcloud_jax.tasks.supervised import (
-    PROTOCOL_NAMES,
     SupervisedConfig,
     accuracy_metrics,
-    apply_protocol,
     check_float32,
-    evaluation_view,
+    cloud_networks,
+    encode_clouds,
     kept_encoder,
     named_accuracies,
-    protocols,
     regularizer_metrics,
     summed_loss,
-    training_view,
 )
 
 # Damage of held-out clouds: the attribute of `PointViewSpec`, and how much.
@@ -136,7 +138,7 @@ def classification_task(
 
     Examples:
         >>> from functools import partial
-        >>> from pointcloud_jax.augment.views import PointViewSpec
+        >>> from pointcloud_jax.augment.views import PointViews, PointViewSpec
         >>> from pointcloud_jax.nn.dgcnn import DGCNN
         >>> tiny = partial(DGCNN, (4,), embedding=4, k=3)
         >>> config = ClassificationConfig(
@@ -151,34 +153,12 @@ def classification_task(
     """
     check_float32(dtype)
 
-    def make(key: PRNGKeyArray, *, encoder: Any) -> Classifier:
-        rngs = nnx.Rngs(key)
-        return Classifier(
-            encoder(axis_name=axis_name, rngs=rngs),
-            num_classes,
-            hidden=config.hidden,
-            dropout_rate=config.dropout_rate,
-            axis_name=axis_name,
-            rngs=rngs,
-        )
-
-    net = network_ensemble(
-        {name: functools.partial(make, encoder=own) for name, own in config.makers().items()}
+    net = cloud_networks(
+        config, functools.partial(Classifier, num_classes=num_classes), axis_name=axis_name
     )
-
     regularizer = config.regularizer
     if isinstance(regularizer, str):
         regularizer = regularizer_by_name(regularizer)
-
-    def encode(params: Any, state: Any, key: PRNGKeyArray, batch: Batch):
-        keys = example_keys(key, batch["index"])
-        _, arguments = training_view(keys, batch, config.view)
-        models = net.merge(params, state)
-        outputs = {
-            name: model.encoder(**arguments, train=True, keys=keys)
-            for name, model in models.items()
-        }
-        return outputs, net.state_of(models, "encoder")
 
     def loss(params: Any, state: Any, key: PRNGKeyArray, outputs: Any, batch: Batch):
         keys, label = example_keys(key, batch["index"]), batch["label"]
@@ -197,11 +177,9 @@ def classification_task(
                 metrics["regularizer" if len(outputs) == 1 else f"regularizer_{name}"] = value
         return total, (net.state_of(models, but="encoder"), metrics)
 
-    rotate = jax.jit(apply_protocol, static_argnames=("spec", "rotation"))
-
     @functools.partial(jax.jit, static_argnames="votes")
     def forward(variables: Variables, arguments: dict[str, Any], votes: int):
-        """Descriptors of the first network, and logits of all, averaged over the votes."""
+        """Logits of all networks, averaged over votes, and descriptors of the first network."""
         descriptors, logits = None, {}
         for name, model in net.merge(*variables).items():
             described = model.encoder(**arguments)
@@ -211,60 +189,102 @@ def classification_task(
             logits[name] = every.reshape(votes, -1, num_classes).mean(0)
         return logits, descriptors
 
-    def evaluate(
-        key: PRNGKeyArray,
-        variables: Mapping[str, Variables],
-        splits: Splits,
-        shard_batch: ShardBatch,
-        /,
-    ) -> Results:
-        rotation_key, report_key = jax.random.split(key)
-
-        def classify(spec: PointViewSpec, how: tuple[str, int]):
-            rotation, draw = how
-
-            def one(batch: Batch):
-                _, arguments = rotate(
-                    rotation_key, batch, jnp.int32(draw), spec=spec, rotation=rotation
-                )
-                return forward(variables["encoder"], arguments, spec.count)
-
-            size = config.eval_batch_size
-            return map_examples(one, splits.test, shard_batch, batch_size=size).outputs
-
-        results, described = score_protocols(config, classify, splits, num_classes)
-        curves = score_damage(config, classify, splits) if config.robustness else {}
-        pictures = [*class_pictures(report_key, splits, described), *results.pictures]
-        if curves:
-            draw = functools.partial(plot_lines, curves, ylabel="accuracy under random rotation")
-            caption = "Clouds damaged in evaluation alone."
-            pictures.append(Picture("Robustness", draw, caption, vector=True))
-            results = results._replace(details={**results.details, "robustness": curves})
-        return results._replace(pictures=pictures)
-
-    def watch(
-        key: PRNGKeyArray, variables: Variables, splits: Splits, shard_batch: ShardBatch, /
-    ) -> dict[str, float]:
-        """Accuracies of each network, or of the only one, on clouds rotated as in training."""
-        spec, rotation = dataclasses.replace(evaluation_view(config), count=1), config.view.rotation
-
-        def one(batch: Batch):
-            _, arguments = rotate(key, batch, jnp.int32(0), spec=spec, rotation=rotation)
-            return forward(variables, arguments, 1)[0]
-
-        few = quick_subset(splits.test, config.quick_examples)
-        found = map_examples(one, few, shard_batch, batch_size=config.eval_batch_size)
-        right = {
-            name: float((logits.argmax(1) == found.label).mean())
-            for name, logits in found.outputs.items()
-        }
-        return named_accuracies(right)
-
     metrics = accuracy_metrics(tuple(config.makers()))
     if regularizer is not None:
         metrics |= regularizer_metrics(tuple(config.makers()))
-    evaluators, quick = {"protocols": evaluate}, {"accuracy": watch}
-    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
+    return Task(
+        net.init,
+        functools.partial(encode_clouds, config, net, lambda encoder, **given: encoder(**given)),
+        loss,
+        net.kinds,
+        metrics,
+        {"protocols": functools.partial(evaluate_protocols, config, forward, num_classes)},
+        {"accuracy": functools.partial(watch_accuracy, config, forward)},
+    )
+
+
+def evaluate_protocols(
+    config: ClassificationConfig,
+    forward: Callable[..., Any],
+    num_classes: int,
+    key: PRNGKeyArray,
+    variables: Mapping[str, Variables],
+    splits: Splits,
+    shard_batch: ShardBatch,
+    /,
+) -> Results:
+    """Score the trained networks on held-out clouds under every protocol, and on damaged ones.
+
+    Args:
+        config: Which protocols.
+        forward: Gives logits of all networks and descriptors of the first one, from variables,
+            arguments of an encoder, and the number of votes.
+        num_classes: How many classes there are.
+        key: Random key.
+        variables: Variables by name.
+        splits: The data.
+        shard_batch: Puts a batch on the devices.
+
+    Returns:
+        Those of `score_protocols`, with curves of damage and pictures of the descriptors.
+    """
+    rotation_key, report_key = jax.random.split(key)
+
+    def classify(spec: PointViewSpec, how: tuple[str, int]):
+        def one(views: PointViews, arguments: dict[str, Any], batch: Batch):
+            del views, batch
+            return forward(variables["encoder"], arguments, spec.count)
+
+        size = config.eval_batch_size
+        return map_rotated(
+            rotation_key, one, splits.test, shard_batch, spec=spec, how=how, batch_size=size
+        ).outputs
+
+    results, described = score_protocols(config, classify, splits, num_classes)
+    curves = score_damage(config, classify, splits) if config.robustness else {}
+    pictures = [*class_pictures(report_key, splits, described), *results.pictures]
+    if curves:
+        draw = functools.partial(plot_lines, curves, ylabel="accuracy under random rotation")
+        caption = "Clouds damaged in evaluation alone."
+        pictures.append(Picture("Robustness", draw, caption, vector=True))
+        results = results._replace(details={**results.details, "robustness": curves})
+    return results._replace(pictures=pictures)
+
+
+def watch_accuracy(
+    config: ClassificationConfig,
+    forward: Callable[..., Any],
+    key: PRNGKeyArray,
+    variables: Variables,
+    splits: Splits,
+    shard_batch: ShardBatch,
+    /,
+) -> dict[str, float]:
+    """Score each network, or the only one, on a few clouds rotated as in training.
+
+    Args:
+        config: How many clouds.
+        forward: As for `evaluate_protocols`.
+        key: Random key.
+        variables: Of the networks.
+        splits: The data.
+        shard_batch: Puts a batch on the devices.
+
+    Returns:
+        Accuracies by name.
+    """
+
+    def one(views: PointViews, arguments: dict[str, Any], batch: Batch):
+        del views, batch
+        return forward(variables, arguments, 1)[0]
+
+    found = map_few_rotated(key, one, splits.test, shard_batch, config)
+    return named_accuracies(
+        {
+            name: float((logits.argmax(1) == found.label).mean())
+            for name, logits in found.outputs.items()
+        }
+    )
 
 
 def score_protocols(

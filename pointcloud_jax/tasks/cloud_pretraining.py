@@ -25,7 +25,8 @@ from pointcloud_jax.data import loading as data
 from pointcloud_jax.nn.names import cloud_encoder_by_name
 from pointcloud_jax.render import render_clouds
 from pointcloud_jax.spectra.degrees import degree_spectrum
-from pointcloud_jax.tasks.supervised import PROTOCOL_NAMES, apply_protocol, check_float32
+from pointcloud_jax.tasks.rotation_protocols import PROTOCOL_NAMES, apply_protocol
+from pointcloud_jax.tasks.supervised import check_float32
 
 # The descriptor that a learned one has to beat: 9 degrees, 31 radii.
 _MAX_DEGREE, _RADII = 8, np.linspace(0, 12, 31)

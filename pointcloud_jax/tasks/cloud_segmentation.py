@@ -9,31 +9,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from lejepa_jax.augment.draws import example_keys
 from lejepa_jax.data.splits import Splits
-from lejepa_jax.evaluation.features import ShardBatch, map_examples
-from lejepa_jax.evaluation.quick import quick_subset
+from lejepa_jax.evaluation.features import ShardBatch
 from lejepa_jax.evaluation.results import Picture, Results, by_score
 from lejepa_jax.statistics.reductions import AxisName
-from lejepa_jax.training.networks import Variables, network_ensemble
+from lejepa_jax.training.networks import Variables
 from lejepa_jax.training.task import Batch, Task
 from pointcloud_jax.augment.views import PointViews
 from pointcloud_jax.nn.heads import Segmenter
 from pointcloud_jax.render import part_colors, render_clouds
+from pointcloud_jax.tasks.rotation_protocols import (
+    evaluation_view,
+    map_few_rotated,
+    map_rotated,
+    protocols,
+)
 from pointcloud_jax.tasks.scores import call_parts, segmentation_scores
 from pointcloud_jax.tasks.supervised import (
     SupervisedConfig,
     accuracy_metrics,
-    apply_protocol,
     check_float32,
-    evaluation_view,
+    cloud_networks,
+    encode_clouds,
     kept_encoder,
     named_accuracies,
-    protocols,
     summed_loss,
     training_view,
 )
@@ -114,34 +117,15 @@ def segmentation_task(
     check_float32(dtype)
     num_parts, num_categories = len(part_class), int(part_class.max()) + 1
 
-    def make(key: PRNGKeyArray, *, encoder: Any) -> Segmenter:
-        rngs = nnx.Rngs(key)
-        return Segmenter(
-            encoder(axis_name=axis_name, rngs=rngs),
-            num_parts,
-            num_categories=num_categories if config.tell_category else 0,
-            hidden=config.hidden,
-            dropout_rate=config.dropout_rate,
-            axis_name=axis_name,
-            rngs=rngs,
-        )
-
-    net = network_ensemble(
-        {name: functools.partial(make, encoder=own) for name, own in config.makers().items()}
+    head = functools.partial(
+        Segmenter,
+        num_parts=num_parts,
+        num_categories=num_categories if config.tell_category else 0,
     )
+    net = cloud_networks(config, head, axis_name=axis_name)
 
     def category(batch: Batch, repeats: int = 1):
         return jnp.tile(batch["label"], repeats) if config.tell_category else None
-
-    def encode(params: Any, state: Any, key: PRNGKeyArray, batch: Batch):
-        keys = example_keys(key, batch["index"])
-        _, arguments = training_view(keys, batch, config.view)
-        models = net.merge(params, state)
-        outputs = {
-            name: model.encoder.describe(**arguments, train=True, keys=keys)
-            for name, model in models.items()
-        }
-        return outputs, net.state_of(models, "encoder")
 
     def loss(params: Any, state: Any, key: PRNGKeyArray, outputs: Any, batch: Batch):
         # Drawn again rather than handed over: outputs are what has a gradient.
@@ -164,8 +148,6 @@ def segmentation_task(
         total, metrics = summed_loss(scores, mask=known, axis_name=axis_name)
         return total, (net.state_of(models, but="encoder"), metrics)
 
-    rotate = jax.jit(apply_protocol, static_argnames=("spec", "rotation"))
-
     @jax.jit
     def forward(variables: Variables, views: PointViews, arguments: dict[str, Any], batch: Batch):
         """Logits of every stored point by network, summed over votes, and which were seen."""
@@ -179,53 +161,97 @@ def segmentation_task(
         seen = jnp.zeros((views.index.shape[1], stored), bool)
         return logits, seen.at[rows, views.index].max(views.mask)
 
-    def evaluate(
-        key: PRNGKeyArray,
-        variables: Mapping[str, Variables],
-        splits: Splits,
-        shard_batch: ShardBatch,
-        /,
-    ) -> Results:
-        rotation_key, _ = jax.random.split(key)
-        spec = evaluation_view(config)
+    return Task(
+        net.init,
+        functools.partial(
+            encode_clouds, config, net, lambda encoder, **given: encoder.describe(**given)
+        ),
+        loss,
+        net.kinds,
+        accuracy_metrics(tuple(config.makers())),
+        {"protocols": functools.partial(evaluate_protocols, config, forward, part_class)},
+        {"accuracy": functools.partial(watch_accuracy, config, forward, part_class)},
+    )
 
-        def segment(how: tuple[str, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-            rotation, draw = how
 
-            def one(batch: Batch):
-                views, arguments = rotate(
-                    rotation_key, batch, jnp.int32(draw), spec=spec, rotation=rotation
-                )
-                return forward(variables["encoder"], views, arguments, batch)
+def evaluate_protocols(
+    config: SegmentationConfig,
+    forward: Callable[..., Any],
+    part_class: Int[np.ndarray, " q"],
+    key: PRNGKeyArray,
+    variables: Mapping[str, Variables],
+    splits: Splits,
+    shard_batch: ShardBatch,
+    /,
+) -> Results:
+    """Score the trained networks on held-out clouds under every protocol.
 
-            size = config.eval_batch_size
-            return map_examples(one, splits.test, shard_batch, batch_size=size).outputs
+    Args:
+        config: Which protocols.
+        forward: Gives the logits of all stored points by network and which points were seen, from
+            variables, views, arguments of an encoder, and the batch.
+        part_class: The category that each part belongs to.
+        key: Random key.
+        variables: Variables by name.
+        splits: The data.
+        shard_batch: Puts a batch on the devices.
 
-        return score_parts(config, segment, splits, part_class)
+    Returns:
+        Those of `score_parts`.
+    """
+    rotation_key, _ = jax.random.split(key)
 
-    def watch(
-        key: PRNGKeyArray, variables: Variables, splits: Splits, shard_batch: ShardBatch, /
-    ) -> dict[str, float]:
-        """Part of the points that each network gets right, on clouds rotated as in training."""
-        spec, rotation = dataclasses.replace(evaluation_view(config), count=1), config.view.rotation
+    def segment(how: tuple[str, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        return map_rotated(
+            rotation_key,
+            functools.partial(forward, variables["encoder"]),
+            splits.test,
+            shard_batch,
+            spec=evaluation_view(config),
+            how=how,
+            batch_size=config.eval_batch_size,
+        ).outputs
 
-        def one(batch: Batch):
-            views, arguments = rotate(key, batch, jnp.int32(0), spec=spec, rotation=rotation)
-            return *forward(variables, views, arguments, batch), batch["part"]
+    return score_parts(config, segment, splits, part_class)
 
-        few = quick_subset(splits.test, config.quick_examples)
-        found = map_examples(one, few, shard_batch, batch_size=config.eval_batch_size)
-        logits, seen, true = found.outputs
-        known = seen & (true >= 0)
-        right = {
+
+def watch_accuracy(
+    config: SegmentationConfig,
+    forward: Callable[..., Any],
+    part_class: Int[np.ndarray, " q"],
+    key: PRNGKeyArray,
+    variables: Variables,
+    splits: Splits,
+    shard_batch: ShardBatch,
+    /,
+) -> dict[str, float]:
+    """Measure which part of the points each network gets right, on a few clouds.
+
+    Args:
+        config: How many clouds; they are rotated as in training.
+        forward: As for `evaluate_protocols`.
+        part_class: The category that each part belongs to.
+        key: Random key.
+        variables: Of the networks.
+        splits: The data.
+        shard_batch: Puts a batch on the devices.
+
+    Returns:
+        Accuracies by name.
+    """
+
+    def one(views: PointViews, arguments: dict[str, Any], batch: Batch):
+        return *forward(variables, views, arguments, batch), batch["part"]
+
+    found = map_few_rotated(key, one, splits.test, shard_batch, config)
+    logits, seen, true = found.outputs
+    known = seen & (true >= 0)
+    return named_accuracies(
+        {
             name: float((call_parts(values, found.label, part_class) == true)[known].mean())
             for name, values in logits.items()
         }
-        return named_accuracies(right)
-
-    metrics = accuracy_metrics(tuple(config.makers()))
-    evaluators, quick = {"protocols": evaluate}, {"accuracy": watch}
-    return Task(net.init, encode, loss, net.kinds, metrics, evaluators, quick)
+    )
 
 
 def score_parts(

@@ -1,15 +1,17 @@
-"""What supervised tasks on clouds share: views to train on, protocols of rotation, the loss.
+"""What supervised tasks on clouds share: views to train on, networks, the loss.
 
 Several networks may be trained at once, see `lejepa_jax.training.networks.network_ensemble`.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
@@ -19,14 +21,11 @@ from lejepa_jax.data.splits import Splits
 from lejepa_jax.report.metric import Metric
 from lejepa_jax.statistics.reductions import AxisName, global_mean
 from lejepa_jax.tasks.watching import quick_accuracy_metrics
+from lejepa_jax.training.networks import Network, network_ensemble
 from lejepa_jax.training.task import Batch, Kept, Part
 from pointcloud_jax.augment.views import PointViews, PointViewSpec, make_point_views
 from pointcloud_jax.data import loading as data
-from pointcloud_jax.geometry import rotations
 from pointcloud_jax.nn.names import cloud_encoders_by_name
-
-#: How rotations are called in the names of protocols, training first: "z/SO(3)".
-PROTOCOL_NAMES = {"none": "I", "axis": "z", "so3": "SO(3)"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -175,10 +174,19 @@ def training_view(
         jitter=spec.jitter,
     )
     sure = spec == plain and "exists" not in batch and spec.num_points <= batch["points"].shape[1]
-    return views, _arguments(views, sure=sure)
+    return views, encoder_arguments(views, sure=sure)
 
 
-def _arguments(views: PointViews, *, sure: bool = False) -> dict[str, Any]:
+def encoder_arguments(views: PointViews, *, sure: bool = False) -> dict[str, Any]:
+    """Make the arguments of an encoder from views.
+
+    Args:
+        views: The views, one axis in front.
+        sure: Whether every point is sure to exist, so that no mask is needed.
+
+    Returns:
+        The arguments by name.
+    """
     return {
         "points": views.points,
         "normals": views.normals,
@@ -186,60 +194,67 @@ def _arguments(views: PointViews, *, sure: bool = False) -> dict[str, Any]:
     }
 
 
-def apply_protocol(
-    key: PRNGKeyArray, batch: Batch, draw: Array, spec: PointViewSpec, rotation: str
-) -> tuple[PointViews, dict[str, Any]]:
-    """Rotate held-out clouds as a protocol says, then take views of them.
+def cloud_networks(
+    config: SupervisedConfig, head: Callable[..., Any], *, axis_name: AxisName | None = None
+) -> Network:
+    """Make pure functions of all networks, each an encoder with a head on it.
 
     Args:
-        key: Key of the evaluation; draws are folded into it for the rotations alone, so that each
-            has the same points.
-        batch: As for `training_view`.
-        draw: Number of the rotation.
-        spec: Views to take of the rotated clouds, without a rotation of their own.
-        rotation: "none", "axis" or "so3".
+        config: Which encoders, and the sizes of the head.
+        head: Makes a module with the attribute `encoder` from an encoder, `hidden`, `dropout_rate`,
+            `axis_name` and `rngs`.
+        axis_name: Mapped axis over which batches are sharded.
 
     Returns:
-        The views, and the same as arguments of an encoder, views times clouds in one axis.
+        The functions, for dictionaries by name of networks, parameters and states.
     """
-    views_key, rotation_key = jax.random.split(key)
-    rotated = dict(batch)
-    if rotation != "none":
-        keys = example_keys(jax.random.fold_in(rotation_key, draw), batch["index"])
-        if rotation == "axis":
-            up = jnp.array(spec.up)
-            matrices = jax.vmap(lambda key: rotations.random_rotation_about(key, up))(keys)
-        else:
-            matrices = jax.vmap(rotations.random_rotation)(keys)
-        for name in ("points", "normals"):
-            if name in batch:
-                rotated[name] = rotations.rotate(batch[name], matrices)
-    (views,) = make_point_views(
-        example_keys(views_key, batch["index"]),
-        rotated["points"],
-        (dataclasses.replace(spec, rotation="none"),),
-        normals=rotated.get("normals"),
-        mask=batch.get("exists"),
-    )
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), views)
-    return views, _arguments(flat)
 
+    def make(key: PRNGKeyArray, *, encoder: Callable[..., Any]) -> Any:
+        rngs = nnx.Rngs(key)
+        return head(
+            encoder(axis_name=axis_name, rngs=rngs),
+            hidden=config.hidden,
+            dropout_rate=config.dropout_rate,
+            axis_name=axis_name,
+            rngs=rngs,
+        )
 
-def evaluation_view(config: SupervisedConfig) -> PointViewSpec:
-    """Make the views of held-out clouds: random points, and with several votes a random scale."""
-    return PointViewSpec(
-        config.votes,
-        config.view.num_points,
-        up=config.view.up,
-        scale=(1.0, 1.0) if config.votes == 1 else (0.8, 1.25),
+    return network_ensemble(
+        {name: functools.partial(make, encoder=own) for name, own in config.makers().items()}
     )
 
 
-def protocols(config: SupervisedConfig) -> dict[str, tuple[str, int]]:
-    """Name the protocols: the rotation in training, the rotation in the test, how often drawn."""
-    train = PROTOCOL_NAMES[config.view.rotation]
-    draws = {"none": 1, "axis": config.eval_rotations, "so3": config.eval_rotations}
-    return {f"{train}/{PROTOCOL_NAMES[test]}": (test, number) for test, number in draws.items()}
+def encode_clouds(
+    config: SupervisedConfig,
+    net: Network,
+    apply: Callable[..., Any],
+    params: Any,
+    state: Any,
+    key: PRNGKeyArray,
+    batch: Batch,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Encode a random view of each cloud in training, by every network.
+
+    Args:
+        config: What view.
+        net: The networks, as `cloud_networks` makes them.
+        apply: Calls an encoder with the arguments of `training_view`, `train` and `keys`.
+        params: Parameters.
+        state: State.
+        key: Random key of the step.
+        batch: As for `training_view`, with `index`.
+
+    Returns:
+        What each encoder gave, by the name of its network, and the changed state of the encoders.
+    """
+    keys = example_keys(key, batch["index"])
+    _, arguments = training_view(keys, batch, config.view)
+    models = net.merge(params, state)
+    outputs = {
+        name: apply(model.encoder, **arguments, train=True, keys=keys)
+        for name, model in models.items()
+    }
+    return outputs, net.state_of(models, "encoder")
 
 
 def summed_loss(

@@ -16,8 +16,8 @@ from lejepa_jax.report.page import write_report
 from lejepa_jax.training.networks import merge_states
 from pointcloud_jax.augment.views import PointViewSpec
 from pointcloud_jax.nn.dgcnn import DGCNN, VNDGCNN
-from pointcloud_jax.tasks import supervised
 from pointcloud_jax.tasks.cloud_classification import ClassificationConfig, classification_task
+from pointcloud_jax.tasks.rotation_protocols import apply_protocol
 from pointcloud_jax.tasks.scores import confusion_matrix
 
 CONFIG = ClassificationConfig(
@@ -189,7 +189,7 @@ def test_confusion_counts_every_pair():
 def test_rotations_of_held_out_clouds_depend_on_seed_draw_and_index_alone():
     points = np.random.default_rng(0).normal(size=(3, 8, 3)).astype(np.float32)
     batch = {"points": jnp.asarray(points), "index": jnp.arange(3)}
-    show = jax.jit(supervised.apply_protocol, static_argnames=("spec", "rotation"))
+    show = jax.jit(apply_protocol, static_argnames=("spec", "rotation"))
     spec = PointViewSpec(1, 8, up=(0.0, 1.0, 0.0))
 
     def seen(batch, draw, rotation, seed=0):
