@@ -13,7 +13,6 @@ that step, each timed alone with its gradient, summed over the stages.
 import argparse
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -59,9 +58,9 @@ def graphs(rounds: int) -> None:
         points = jax.random.normal(jax.random.key(0), shape)
         find = functools.partial(knn, k=K)
         functions: dict[str, Function] = {"ours": functools.partial(jax.jit(find), points)}
-        in_torch = torch_graph(np.asarray(points), K)
-        if in_torch is not None:
-            functions["torch"] = in_torch
+        theirs = plain_torch()
+        if theirs is not None:
+            functions["torch"] = theirs.search(np.asarray(points), K)
         ms = milliseconds(functions, rounds)
         other = f"{ms['torch']:.0f}" if "torch" in ms else "–"
         gain = f"{ms['torch'] / ms['ours']:.1f}" if "torch" in ms else "–"
@@ -73,19 +72,13 @@ def graphs(rounds: int) -> None:
         )
 
 
-def torch_graph(points: np.ndarray, k: int) -> Function | None:
-    """Make the search that networks on clouds have; None where PyTorch is not installed."""
+def plain_torch() -> Any:
+    """Give the module with the same in PyTorch; None where it is not installed."""
     try:
-        import torch
+        from benchmarks import torch_dipvnet
     except ImportError:
         return None
-    x = torch.tensor(points)
-
-    def search() -> None:
-        with torch.no_grad():
-            _torch_neighbors(x, k)
-
-    return search
+    return torch_dipvnet
 
 
 def our_step(config: DiPVNetConfig, points: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -188,236 +181,6 @@ def _differentiated(module: nnx.Module, function: Callable[..., Any], *arrays: A
     return functools.partial(jax.jit(jax.grad(loss, argnums=(0, 1))), params, arrays)
 
 
-def torch_step(
-    config: DiPVNetConfig, points: np.ndarray, labels: np.ndarray
-) -> dict[str, Any] | None:
-    """Make the same step in PyTorch; None where it is not installed."""
-    try:
-        import torch
-    except ImportError:
-        return None
-    torch.manual_seed(0)
-    model = _torch_classifier(config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
-    x, y = torch.tensor(points), torch.tensor(labels)
-
-    def once() -> float:
-        optimizer.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
-    return {"once": once, "parameters": sum(p.numel() for p in model.parameters()), "model": model}
-
-
-def torch_parts(
-    model: Any, config: DiPVNetConfig, batch: int, num: int
-) -> list[dict[str, Function]]:
-    """Make the parts of the step in PyTorch, as `our_parts`."""
-    import torch
-
-    found = []
-    for stage, inputs in zip(model.stages, (1, *config.widths[:-1]), strict=True):
-        width = 2 * stage.vectors
-        vectors, edge = torch.randn(batch, inputs, 3, num), torch.randn(batch, width, 3, num, K)
-        local, cloud = torch.randn(batch, num, width), torch.randn(batch, stage.vectors, 3, num)
-        indices = stage.neighbors(vectors)
-
-        def differentiated(function: Callable[..., Any], *arrays: Any) -> Function:
-            def once() -> None:
-                inputs = [x.detach().requires_grad_() for x in arrays]
-                torch.stack([x.square().mean() for x in function(*inputs)]).sum().backward()
-
-            return once
-
-        found.append(
-            {
-                "graphs": functools.partial(stage.neighbors, vectors),
-                "edges and pools": differentiated(
-                    functools.partial(stage.on_edges, indices=indices), vectors
-                ),
-                "L2DP": differentiated(lambda x, stage=stage: [stage.local(x)], edge),
-                "spectra and attention": differentiated(
-                    lambda x, y, stage=stage: [stage.spectrum(x, y)], local, cloud
-                ),
-            }
-        )
-    return found
-
-
-def _torch_neighbors(x: Any, k: int) -> Any:
-    """Indices of the nearest, of points in rows."""
-    square = x.square().sum(-1)
-    negative = 2 * x @ x.transpose(1, 2) - square[:, :, None] - square[:, None, :]
-    return negative.topk(k, dim=-1).indices
-
-
-def _torch_classifier(config: DiPVNetConfig) -> Any:
-    """The published network on points alone, vectors as (clouds, channels, 3, points, edges)."""
-    import torch
-    from torch import nn
-    from torch.nn import functional
-
-    class Mix(nn.Module):
-        """A linear map of channels."""
-
-        def __init__(self, inputs: int, outputs: int):
-            super().__init__()
-            limit = inputs**-0.5
-            self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-limit, limit))
-
-        def forward(self, x: Any) -> Any:
-            return (self.weight @ x.flatten(2)).unflatten(2, x.shape[2:])
-
-    class Activated(nn.Module):
-        """Linear map, batch norm of lengths, leaky ReLU along learned directions."""
-
-        def __init__(self, inputs: int, outputs: int, share: bool = False):
-            super().__init__()
-            self.feature, self.direction = (
-                Mix(inputs, outputs),
-                Mix(inputs, 1 if share else outputs),
-            )
-            self.norm = nn.BatchNorm1d(outputs)
-
-        def forward(self, x: Any) -> Any:
-            p, d = self.feature(x), self.direction(x)
-            length = p.norm(dim=2) + 1e-6
-            p = (
-                p
-                * (self.norm(length.flatten(2)).unflatten(2, length.shape[2:]) / length)[:, :, None]
-            )
-            dot = (p * d).sum(2, keepdim=True)
-            against = dot.clamp(max=0) / (d.square().sum(2, keepdim=True) + 1e-6)
-            return p - 0.8 * against * d
-
-    class Local(nn.Module):
-        """Dot products of the two halves of edge features, neighbors side by side."""
-
-        def __init__(self, half: int, width: int):
-            super().__init__()
-            self.mix = nn.Conv2d(2 * half, 2 * half, 1, bias=False)
-            self.mix_norm = nn.BatchNorm2d(2 * half)
-            self.project = nn.Linear(2 * half * K, width, bias=False)
-            self.norm = nn.LayerNorm(width)
-
-        def forward(self, edges: Any) -> Any:
-            offsets, centers = edges.chunk(2, 1)
-            products = torch.cat([(centers * offsets).sum(2), centers.square().sum(2)], 1)
-            products = functional.gelu(self.mix_norm(self.mix(products)))
-            return self.norm(self.project(products.permute(0, 2, 3, 1).flatten(2)))
-
-    class Spectrum(nn.Module):
-        """Points attend to the spectrum of their cloud, then a small MLP."""
-
-        def __init__(self, half: int, width: int, num_radii: int, num_directions: int = 36):
-            super().__init__()
-            index = torch.arange(num_directions) + 0.5
-            polar = torch.arccos(1 - 2 * index / num_directions)
-            around = math.pi * (1 + 5**0.5) * index
-            self.directions = torch.stack(
-                [polar.sin() * around.cos(), polar.sin() * around.sin(), polar.cos()], 1
-            )
-            self.radii = torch.linspace(0, 12, num_radii)
-            self.token_norm, self.query_norm = nn.LayerNorm(half), nn.LayerNorm(width)
-            self.query = nn.Linear(width, 2 * width, bias=False)
-            self.key_value = nn.Linear(half, 4 * width, bias=False)
-            self.output = nn.Linear(2 * width, width)
-            self.mlp = nn.Sequential(
-                *(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(0.1)),
-                *(nn.Linear(4 * width, width), nn.Dropout(0.1)),
-            )
-
-        def energy(self, cloud: Any) -> Any:
-            total = 0
-            for directions in self.directions.split(6):
-                along = torch.einsum("bcvn,dv->bcdn", cloud, directions)
-                phase = along[..., None, :] * self.radii[:, None]
-                total = total + (phase.cos().sum(-1) ** 2 + phase.sin().sum(-1) ** 2).sum(2)
-            return total / len(self.directions)
-
-        def forward(self, local: Any, cloud: Any) -> Any:
-            tokens = self.token_norm(self.energy(cloud).transpose(1, 2))
-            query = self.query(self.query_norm(functional.relu(local)))
-            key, value = self.key_value(tokens).chunk(2, -1)
-            heads = [
-                x.unflatten(-1, (config.num_heads, -1)).transpose(1, 2) for x in (query, key, value)
-            ]
-            mixed = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-            fused = local + functional.dropout(self.output(mixed), 0.1, self.training)
-            return fused + self.mlp(fused)
-
-    class Stage(nn.Module):
-        def __init__(self, inputs: int, width: int, num_radii: int):
-            super().__init__()
-            self.vectors = width // 2
-            self.edges, self.pool = Activated(2 * inputs, width), Mix(width, width)
-            self.local = Local(self.vectors, width)
-            self.spectrum = Spectrum(self.vectors, width, num_radii)
-
-        def neighbors(self, x: Any) -> Any:
-            with torch.no_grad():
-                return _torch_neighbors(x.flatten(1, 2).transpose(1, 2), K)
-
-        def on_edges(self, x: Any, indices: Any) -> Any:
-            batch, channels, _, num = x.shape
-            rows = x.flatten(1, 2).transpose(1, 2).reshape(batch * num, -1)
-            first = num * torch.arange(batch)[:, None, None]
-            ends = rows[(indices + first).flatten()].view(batch, num, K, channels, 3)
-            centers = rows.view(batch, num, 1, channels, 3).expand_as(ends)
-            both = torch.cat([ends - centers, centers], 3).permute(0, 3, 4, 1, 2).contiguous()
-            edges = self.edges(both)
-            chosen = (edges * self.pool(edges)).sum(2).argmax(-1)[:, :, None, :, None]
-            chosen = chosen.expand(-1, -1, 3, -1, -1)
-            return edges, edges.gather(-1, chosen).squeeze(-1)
-
-        def forward(self, x: Any) -> Any:
-            edges, pooled = self.on_edges(x, self.neighbors(x))
-            local = self.local(edges)
-            return pooled, self.spectrum(local, edges[:, self.vectors :, :, :, 0]), local
-
-    class Network(nn.Module):
-        def __init__(self):
-            super().__init__()
-            widths = config.widths
-            shapes = zip((1, *widths[:-1]), widths, config.num_radii, strict=True)
-            self.stages = nn.ModuleList(Stage(*shape) for shape in shapes)
-            total, embedding = sum(widths), config.embedding
-            self.join = Activated(total, embedding, share=True)
-            self.frame = nn.Sequential(
-                *(Activated(2 * embedding, embedding), Activated(embedding, embedding // 2)),
-                Mix(embedding // 2, 3),
-            )
-            self.mixers = nn.ModuleList(
-                nn.Sequential(nn.Linear(total, total), nn.ReLU(), nn.LayerNorm(total))
-                for _ in range(2)
-            )
-            layers, before = [], 12 * embedding + 4 * total
-            for after in (512, 256):
-                layers += nn.Linear(before, after), nn.BatchNorm1d(after), nn.LeakyReLU(0.2)
-                layers.append(nn.Dropout(0.5))
-                before = after
-            self.head = nn.Sequential(*layers, nn.Linear(before, CLASSES))
-
-        def forward(self, points: Any) -> Any:
-            x, outputs = points.transpose(1, 2)[:, None], []
-            for stage in self.stages:
-                outputs.append(stage(x))
-                x = outputs[-1][0]
-            vectors, *streams = zip(*outputs, strict=True)
-            joined = self.join(torch.cat(vectors, 1))
-            joined = torch.cat([joined, joined.mean(-1, keepdim=True).expand_as(joined)], 1)
-            read = torch.einsum("bcvn,bfvn->bncf", joined, self.frame(joined)).flatten(2)
-            streams = [
-                mixer(torch.cat(s, -1)) for mixer, s in zip(self.mixers, streams, strict=True)
-            ]
-            described = [p for s in (read, *streams) for p in (s.amax(1), s.mean(1))]
-            return self.head(torch.cat(described, -1))
-
-    return Network().train()
-
-
 def steps(size: str, batch: int, num: int, rounds: int) -> None:
     """Print the table of steps, and that of their parts."""
     rng = np.random.default_rng(0)
@@ -425,8 +188,11 @@ def steps(size: str, batch: int, num: int, rounds: int) -> None:
     points /= np.linalg.norm(points, axis=-1).max(-1)[:, None, None]
     labels = rng.integers(0, CLASSES, batch)
     configs = {"published": config_of(size, PAPER), "ours": config_of(size, DirectionOptions())}
-    made = {name: our_step(config, points, labels) for name, config in recipes.items()}
-    other = torch_step(configs["published"], points, labels)
+    made = {name: our_step(config, points, labels) for name, config in configs.items()}
+    theirs = plain_torch()
+    other = None
+    if theirs is not None:
+        other = theirs.step(configs["published"], points, labels, CLASSES)
     functions = {name: one["once"] for name, one in made.items()}
     if other is not None:
         functions["torch"] = other["once"]
@@ -446,9 +212,9 @@ def steps(size: str, batch: int, num: int, rounds: int) -> None:
             f"| {name} | {sizes} | {1e3 * batch / ms[name]:.1f} | {rate} | {gain} |"
             f" {one['held'] / 1e6:.0f} | {one['compile']:.0f} s |"
         )
-    parts = {name: our_parts(config, batch, num) for name, config in recipes.items()}
-    if other is not None:
-        parts["torch"] = torch_parts(other["model"], configs["published"], batch, num)
+    parts = {name: our_parts(config, batch, num) for name, config in configs.items()}
+    if theirs is not None and other is not None:
+        parts["torch"] = theirs.parts(other["model"], configs["published"], batch, num)
     spent = {name: dict.fromkeys(PARTS, 0.0) for name in parts}
     for stage in range(len(configs["published"].widths)):
         for part in PARTS:
