@@ -224,7 +224,8 @@ def score_some(
         def one(field: Field) -> Any:
             # The derivative is by the values: what exists of a field is no variable.
             def apply(params: Any, values: Any) -> Any:
-                return model.apply(params, Field(values, field.measure[None]))
+                whole = jax.tree.map(lambda x: x[None], field)
+                return model.apply(params, whole._replace(values=values))
 
             return jepa_score(apply, params, field.values[None], key=key, **method)[0]
 
@@ -264,7 +265,7 @@ def _field_thumbnails(read: FieldPreprocessing, files: list[str], side: int) -> 
         # Batches of one size, which is one program.
         rows = np.minimum(np.arange(start, start + read.batch_size), len(files) - 1)
         batch = {name: jnp.asarray(array) for name, array in source.gather(rows).items()}
-        values, measure = (np.asarray(x)[: len(files) - start] for x in whole(batch))
+        values, measure = (np.asarray(x)[: len(files) - start] for x in whole(batch)[:2])
         shown[start : start + len(values)] = draw_fields(values, measure, side, fit=read.fit)
     return shown
 

@@ -26,6 +26,7 @@ from lejepa_jax.training.sharding import AXES, make_mesh, shard_rows
 
 #: Types in which encoders compute.
 PRECISIONS = ("float32", "bfloat16")
+Channels = Sequence[int | str | None] | None
 
 
 @runtime_checkable
@@ -134,23 +135,26 @@ class Model:
         model = self.net.merge(others, self.variables.state)
         return self._encode(model, inputs)
 
-    def preprocess(self, inputs: Any) -> Any:
+    def preprocess(self, inputs: Any, *, channels: Channels = None) -> Any:
         """Make what the encoder sees, of whatever a call takes.
 
         Args:
             inputs: See `__call__`.
+            channels: Likewise.
 
         Returns:
             Normalized images (n s s c); of clouds a dictionary of `points` and maybe `normals` and
             `mask`. All of them at once.
         """
-        source, _ = batch_source(inputs, self.preprocessing)
+        source, _ = batch_source(inputs, self.preprocessing, channels)
         batch = source.gather(np.arange(len(source)))
         return self.preprocessing.inputs({name: jnp.asarray(a) for name, a in batch.items()})
 
     # --- as a person uses it ----------------------------------------------------------------------
 
-    def __call__(self, inputs: Any, *, num_layers: int = 1) -> Float[np.ndarray, "n d"]:
+    def __call__(
+        self, inputs: Any, *, num_layers: int = 1, channels: Channels = None
+    ) -> Float[np.ndarray, "n d"]:
         """Compute features.
 
         Args:
@@ -159,6 +163,10 @@ class Model:
                 them. Of clouds: arrays (p 3) or (n p 3), or a list of them.
             num_layers: Last layers to read side by side, of an encoder that can (`HasLayers`), as
                 the published linear probe of a ViT does with two.
+            channels: Of fields that have not the channels of the model: what each of theirs is, the
+                number or the name of one of the model, in any order, or None for one that the model
+                does not know and leaves out. What the model does not get is missing: encoders with
+                `isolated_channels` do not see it, others see its mean.
 
         Returns:
             A row an input, in float32.
@@ -166,13 +174,14 @@ class Model:
         Raises:
             ValueError: If something is no image or cannot be read, or has other channels.
         """
-        return self._map(self.program("features", num_layers), inputs)[0]
+        return self._map(self.program("features", num_layers), inputs, channels)[0]
 
-    def embeddings(self, inputs: Any) -> Float[np.ndarray, "n k"]:
+    def embeddings(self, inputs: Any, *, channels: Channels = None) -> Float[np.ndarray, "n k"]:
         """Compute embeddings: what the projector makes of the features.
 
         Args:
             inputs: See `__call__`.
+            channels: Likewise.
 
         Returns:
             A row an input.
@@ -182,13 +191,14 @@ class Model:
         """
         if self.net.shape.projector is None:
             raise ValueError("this model was kept without a projector, so it has no embeddings")
-        return self._map(self.program("features", 1), inputs)[1]
+        return self._map(self.program("features", 1), inputs, channels)[1]
 
-    def tokens(self, inputs: Any) -> Float[np.ndarray, "n t d"]:
+    def tokens(self, inputs: Any, *, channels: Channels = None) -> Float[np.ndarray, "n t d"]:
         """Compute features of the parts of each input: patches or positions of the last map.
 
         Args:
             inputs: See `__call__`.
+            channels: Likewise.
 
         Returns:
             Rows of the grid one after the other; of clouds a row a point.
@@ -196,7 +206,7 @@ class Model:
         Raises:
             ValueError: If the encoder has none; else as `__call__`.
         """
-        return self._map(self.program("tokens", 1), inputs)[0]
+        return self._map(self.program("tokens", 1), inputs, channels)[0]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -281,9 +291,11 @@ class Model:
             return model.encoder(seen)
         return model.encoder(seen["points"], **{k: v for k, v in seen.items() if k != "points"})
 
-    def _map(self, function: Callable[..., tuple[Array, ...]], inputs: Any) -> list[np.ndarray]:
+    def _map(
+        self, function: Callable[..., tuple[Array, ...]], inputs: Any, channels: Channels
+    ) -> list[np.ndarray]:
         """Apply a compiled function in batches of one size, which keeps the number of programs."""
-        source, count = batch_source(inputs, self.preprocessing)
+        source, count = batch_source(inputs, self.preprocessing, channels)
         size = self._batch_size(count)
         parts = []
         for start in range(0, count, size):

@@ -13,8 +13,9 @@ from lejepa_jax.augment.specs import channel_statistics, check_statistics
 from lejepa_jax.augment.views import eval_view
 from lejepa_jax.checks import check_choice
 from lejepa_jax.data.fields.normalization import Normalization
-from lejepa_jax.data.fields.source import KEPT_TYPES
+from lejepa_jax.data.fields.source import KEPT_TYPES, check_channel_names
 from lejepa_jax.data.images.levels import parse_data_range
+from lejepa_jax.nn.channels import place_channels
 from lejepa_jax.nn.fields import Field, Values
 
 #: Sides of images and points of clouds beyond these are refused before anything is allocated.
@@ -134,6 +135,7 @@ class FieldPreprocessing:
         weigh: Whether the encoder gets the measure of the samples.
         dtype: Type of the data trained on; other numbers are taken as they are.
         spacing: Distance of two samples along each axis in the data trained on, if it was known.
+        channel_names: Of the channels, if they have names.
         batch_size: Fields at a time, over all devices.
 
     Raises:
@@ -160,6 +162,7 @@ class FieldPreprocessing:
     weigh: bool = True
     dtype: str = "float32"
     spacing: tuple[float, ...] = ()
+    channel_names: tuple[str, ...] = ()
     batch_size: int = 500
 
     def __post_init__(self):
@@ -178,6 +181,7 @@ class FieldPreprocessing:
         if len(self.missing) > 1:
             raise ValueError(f"missing must be at most one number, got {self.missing}")
         check_choice("dtype", self.dtype, KEPT_TYPES)
+        check_channel_names(self.channel_names, len(self.mean))
         _ = self.normalization
 
     @property
@@ -196,16 +200,21 @@ class FieldPreprocessing:
         """Normalize a batch of a source of fields, with the measure of the samples.
 
         Args:
-            batch: The fields.
+            batch: The fields; with `channels` (b c) where they have a part of the channels.
             turns: Rotations of spheres (b 3 3).
         """
-        values, extent, own = batch["values"], batch["extent"], self.normalization
-        return eval_field(values, extent, self.eval_size, own, fit=self.fit, turns=turns)
+        own, size, channels = self.normalization, self.eval_size, batch.get("channels")
+        options = {"fit": self.fit, "turns": turns, "channels": channels}
+        return eval_field(batch["values"], batch["extent"], size, own, **options)
 
     def inputs(self, batch: Mapping[str, Array]) -> Values | Field:
         """Make what the encoder sees of a batch of a source of fields."""
         found = self.whole(batch)
-        return found if self.weigh else found.values
+        if self.weigh:
+            return found
+        if found.channels is None:
+            return found.values
+        return place_channels(found.values, found.channels, len(self.mean))
 
 
 Preprocessing = ImagePreprocessing | CloudPreprocessing | FieldPreprocessing
@@ -260,6 +269,9 @@ def _read_field(name: str, value: Any, wanted: Any) -> Any:
     elif wanted == tuple[float, ...] and isinstance(value, list) and len(value) <= _MAX_LISTED:
         if all(isinstance(x, int | float) and math.isfinite(x) for x in value):
             return tuple(float(x) for x in value)
+    elif wanted == tuple[str, ...] and isinstance(value, list) and len(value) <= _MAX_LISTED:
+        if all(isinstance(x, str) for x in value):
+            return tuple(value)
     elif wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif type(value) is (wanted if wanted in (int, bool) else str):

@@ -19,10 +19,16 @@ class Field(NamedTuple):
         values: Normalized values, channels last, zero where they are missing.
         measure: Size of the cell of each sample, such as its area on the sphere; zero where the
             sample is missing or padding. Only proportions count.
+        channel_measure: The same for each channel, where not all exist; `measure` is its mean. None
+            where `measure` is that of every channel.
+        channels: Number of each channel among those of the encoder, -1 for one that it does not
+            know and does not see; None for all of them, in order.
     """
 
     values: Float[Array, "b *space c"]
     measure: Float[Array, "b *space"]
+    channel_measure: Float[Array, "b *space c"] | None = None
+    channels: Int[Array, "b c"] | None = None
 
 
 Values = Float[Array, "b *space c"]
@@ -40,7 +46,7 @@ def values_of(inputs: Array | Field) -> Array:
 
 
 def log_patch_measure(
-    measure: Float[Array, "b *space"],
+    measure: Float[Array, "b *space c"],
     patch_size: int | tuple[int, ...],
     *,
     num_prefix: int,
@@ -50,26 +56,29 @@ def log_patch_measure(
     r"""Add the measure of the samples of each patch up, as weights of tokens.
 
     Args:
-        measure: Of the samples.
+        measure: Of the samples, last in each of the tokens that a patch has: one, or one a channel.
         patch_size: Sides of a patch, see `patchify`.
         num_prefix: Class and register tokens.
-        num_train: Patches of the grid trained on, see `rope_jax.log_measure`.
+        num_train: Tokens of the grid trained on, see `rope_jax.log_measure`.
         kept: Patches that are encoded; None for all.
 
     Returns:
-        The share of each patch in its example, and log weights of all tokens as keys. A patch of
-        which nothing exists gets share 0 and is not seen.
+        The share of each token in its example, patch by patch, and log weights of all tokens as
+        keys. A token of which nothing exists gets share 0 and is not seen.
 
     Examples:
         >>> share, logs = log_patch_measure(
-        ...     jnp.array([[1.0, 1, 1, 0, 0, 0]]), 2, num_prefix=0, num_train=3)
+        ...     jnp.array([[1.0, 1, 1, 0, 0, 0]])[..., None], 2, num_prefix=0, num_train=3)
         >>> [f"{x:.3f}" for x in share[0]], bool(logs[0, 2] < -1e8)
         (['0.667', '0.333', '0.000'], True)
     """
-    patches = patchify(measure[..., None].astype(jnp.float32), patch_size).sum(-1)
-    patches = patches.reshape(measure.shape[0], -1)
+    count = measure.shape[-1]
+    patches = patchify(measure.astype(jnp.float32), patch_size)
+    patches = patches.reshape(*patches.shape[:-1], -1, count).sum(-2)
+    patches = patches.reshape(measure.shape[0], -1, count)
     if kept is not None:
-        patches = jnp.take_along_axis(patches, kept, 1)
+        patches = jnp.take_along_axis(patches, kept[..., None], 1)
+    patches = patches.reshape(measure.shape[0], -1)
     total = patches.sum(-1, keepdims=True)
     share = patches / jnp.where(total > 0, total, 1.0)
     logs = rope_jax.log_measure(patches, num_prefix=num_prefix, num_train=num_train)

@@ -67,12 +67,13 @@ def field_table(
         return whole, make_field_views(keys, values, extent, views, normalization)
 
     whole, made = make(keys, values, extent)
-    columns = [("field", *map(np.asarray, whole))]
+    columns = [("field", np.asarray(whole.values), np.asarray(whole.measure))]
     for spec, group in zip(views, made, strict=True):
         size = spec.size if isinstance(spec.size, int) else " x ".join(map(str, spec.size))
         for number in range(spec.count):
             title = f"view {len(columns) - 1}: {size}"
-            columns.append((title, *(np.asarray(part[number]) for part in group)))
+            own = jax.tree.map(lambda x, n=number: np.asarray(x[n]), group)
+            columns.append((title, own.values, own.measure))
     step = tile + _GAP
     size = len(columns) * step + _GAP, len(drawn) * step + _GAP + _HEADER
     table = pillow.new("RGB", size, "white")

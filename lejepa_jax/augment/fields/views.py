@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from lejepa_jax.augment.draws import between
 from lejepa_jax.augment.fields.specs import OPERATIONS, FieldView
@@ -50,7 +50,8 @@ def make_field_views(
 
     Returns:
         For each specification its views: values (v b *size c), zero where they are missing, and the
-        part of the channels of each sample that exist (v b *size).
+        part of the channels of each sample that exist (v b *size), of several channels also which
+        (v b *size c).
 
     Raises:
         ValueError: If the options do not fit the fields.
@@ -80,10 +81,10 @@ def make_field_views(
         numbers = jnp.arange(first, first + spec.count, dtype=jnp.uint32)
         one = partial(_view, spec, spec.sides(rank), normalization)
         one_field = jax.vmap(one, (None, 0, None, None, None))
-        found, measure = jax.vmap(one_field, (0, None, 0, 0, 0), out_axes=1)(
+        found, exists_in = jax.vmap(one_field, (0, None, 0, 0, 0), out_axes=1)(
             keys, numbers, x, exists, extent.astype(jnp.float32)
         )
-        outputs.append(Field(found, measure))
+        outputs.append(_field(found, exists_in))
         first += spec.count
     return tuple(outputs)
 
@@ -96,6 +97,7 @@ def eval_field(
     *,
     fit: Any = "resize",
     turns: Float[Array, "b 3 3"] | None = None,
+    channels: Int[Array, "b c"] | None = None,
 ) -> Field:
     """Make what an encoder sees of fields in evaluation: all of them, nothing random.
 
@@ -108,9 +110,10 @@ def eval_field(
             a shorter field lies in the middle, of a longer one the middle is seen; "sphere" reads
             it at the cells of a HEALPix grid.
         turns: Rotations of spheres; as they are by default.
+        channels: Number of each channel among those of `normalization`; None for all, in order.
 
     Returns:
-        Values (b *size c) and their measure (b *size).
+        Values (b *size c) and their measure (b *size), of several channels that of each, too.
 
     Examples:
         >>> own = Normalization(mean=(0.0,), std=(1.0,), low=(-1.0,), high=(1.0,))
@@ -120,22 +123,28 @@ def eval_field(
     """
     rank = values.ndim - 2
     sides = FieldView(1, size, fit=fit).sides(rank)
-    x, exists = normalization.apply(values, extent)
+    x, exists = normalization.apply(values, extent, channels)
     if fit == "sphere":
         turns = jnp.broadcast_to(jnp.eye(3), (len(x), 3, 3)) if turns is None else turns
         read = partial(read_sphere, num_sides=cells_of(sides[0]))
         found, there = jax.vmap(read)(x, exists, turns)
-        return Field(found, there.mean(-1))
+        return _field(found, there, channels)
 
     def one(x, exists, extent):
         return read_windows(x, exists, whole_windows(extent, sides, fit), sides)
 
     found, there = jax.vmap(one)(x, exists, extent.astype(jnp.float32))
-    return Field(found, there.mean(-1))
+    return _field(found, there, channels)
+
+
+def _field(values: Array, exists: Array, channels: Array | None = None) -> Field:
+    """Make a field of values and of the part of each that exists."""
+    own = exists if exists.shape[-1] > 1 else None
+    return Field(values, exists.mean(-1), own, channels)
 
 
 def _view(spec: FieldView, sides: tuple[int, ...], normalization: Normalization, *given):
-    """View `number` of one field: values and measure."""
+    """View `number` of one field: values, and which of them exist."""
     key, number, x, exists, extent = given
     key = jax.random.fold_in(key, number)
     keys = {name: partial(jax.random.fold_in, key, number) for name, number in _NUMBERS.items()}
@@ -164,7 +173,7 @@ def _view(spec: FieldView, sides: tuple[int, ...], normalization: Normalization,
         x = x + level * jax.random.normal(noise_key, x.shape, jnp.float32)
     exists = _dropped(spec, keys, exists, sides)
     x = jnp.where(exists > 0, x, 0.0)
-    return x, exists.mean(-1)
+    return x, exists
 
 
 def _turned(spec: FieldView, keys, x, exists):

@@ -32,6 +32,7 @@ from lejepa_jax.data.fields.source import (
     FieldSource,
     Layout,
     Stored,
+    check_channel_names,
     kept_type,
     narrowed,
 )
@@ -79,9 +80,9 @@ def load_fields(
 
     ================  ============================================================================
     ``npz:PATH``      Arrays ``values`` (n *space [c]) and maybe ``label``, ``is_test``,
-                      ``class_names``, ``spacing``; or series of any lengths as ``samples`` (total
-                      [c]) and ``lengths`` (n); or a pair for each split under ``values_train,
-                      label_train, ...`` (also ``x_train, y_train``).
+                      ``class_names``, ``channel_names``, ``spacing``; or series of any lengths as
+                      ``samples`` (total [c]) and ``lengths`` (n); or a pair for each split under
+                      ``values_train, label_train, ...`` (also ``x_train, y_train``).
     ``npy:PATH``      One array (n *space [c]), memory-mapped; labels in ``NAME_labels.npy``.
     ``hdf5:PATH``     Data sets by the same names, read in chunks.
     ``csv:PATH``      A row a series, or a row a moment with a column ``id``; see
@@ -213,7 +214,9 @@ def _layout(
         info["narrowed"] = "float64 became float32, in which devices compute"
     if cut:
         info["cut"] = f"{cut} of {len(shapes)} fields are larger than stored: their middle is kept"
-    return Layout(shape, channels, kind, sets.spacing), info
+    names = request.options.channel_names or sets.channel_names
+    check_channel_names(names, channels)
+    return Layout(shape, channels, kind, sets.spacing, names), info
 
 
 def _source(

@@ -2,10 +2,11 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,13 +42,15 @@ class Normalization:
             raise ValueError(f"std must be positive, got {self.std}")
 
     def apply(
-        self, values: Array, extent: Array
+        self, values: Array, extent: Array, channels: Int[Array, "b c"] | None = None
     ) -> tuple[Float[Array, "b *space c"], Float[Array, "b *space c"]]:
         """Normalize values, and say which of them exist.
 
         Args:
             values: As they are stored (b *space c).
             extent: Samples that are there along each axis (b rank).
+            channels: Number of each channel among those of these statistics; None for all of them,
+                in order.
 
         Returns:
             Normalized values, zero where there is none; and 1 where there is one.
@@ -71,10 +74,13 @@ class Normalization:
             shape[0], shape[axis + 1] = values.shape[0], values.shape[axis + 1]
             exists = exists & inside.reshape(shape)
         x = jnp.where(exists, values.astype(jnp.float32), 0.0)
-        along = (1,) * (rank + 1) + (-1,)
+
+        def along(numbers: Any) -> Array:
+            row = jnp.asarray(numbers, jnp.float32)
+            row = row[None] if channels is None else row[channels]
+            return row.reshape(row.shape[0], *(1,) * rank, row.shape[1])
+
         if self.clip:
-            low, high = (jnp.asarray(x, jnp.float32).reshape(along) for x in (self.low, self.high))
-            x = jnp.clip(x, low, high)
-        mean = jnp.asarray(self.mean, jnp.float32).reshape(along)
-        scale = jnp.asarray(1 / np.asarray(self.std), jnp.float32).reshape(along)
+            x = jnp.clip(x, along(self.low), along(self.high))
+        mean, scale = along(self.mean), along(1 / np.asarray(self.std))
         return jnp.where(exists, (x - mean) * scale, 0.0), exists.astype(jnp.float32)

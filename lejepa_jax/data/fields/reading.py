@@ -23,6 +23,8 @@ class FieldOptions:
         clip: Two percentiles of each channel, such as (0.1, 99.9), beyond which values are clipped;
             None clips nothing.
         missing: A value that stands for a missing one, such as -9999, beside NaN.
+        channel_names: What the channels are called, by which a model is told which of them an input
+            has; by default what the files say, if they say it.
         test_fraction: Share of the fields held out when a split has to be made.
         memory_limit: A data set of up to this many bytes is kept in memory, a larger one is read
             on demand. An archive must fit into it.
@@ -34,6 +36,7 @@ class FieldOptions:
 
     clip: tuple[float, float] | None = None
     missing: float | None = None
+    channel_names: tuple[str, ...] = ()
     test_fraction: float = 0.2
     memory_limit: int = 2**31
     file_limit: int = 2**30
@@ -107,6 +110,7 @@ class FieldSets(NamedTuple):
         spacing: Distance of two samples along each axis, if it is known and the same for all.
         version: What identifies the data on any machine.
         info: Facts for the log.
+        channel_names: Of the channels, if the files say them.
     """
 
     splits: Mapping[str, Records]
@@ -114,6 +118,7 @@ class FieldSets(NamedTuple):
     spacing: tuple[float, ...] | None = None
     version: str = ""
     info: Mapping[str, str] = MappingProxyType({})
+    channel_names: tuple[str, ...] = ()
 
 
 FieldReader = Callable[[FieldRequest], FieldSets]

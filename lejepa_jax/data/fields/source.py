@@ -30,12 +30,14 @@ class Layout(NamedTuple):
         channels: Values of each sample.
         dtype: Their type.
         spacing: Distance of two samples along each axis; None where it is not known.
+        channel_names: Of the channels, if they have names.
     """
 
     shape: tuple[int, ...]
     channels: int
     dtype: np.dtype
     spacing: tuple[float, ...] | None = None
+    channel_names: tuple[str, ...] = ()
 
     @property
     def num_bytes(self) -> int:
@@ -293,6 +295,20 @@ def fit(values: Stored, layout: Layout) -> np.ndarray:
     starts = [max((n - m) // 2, 0) for n, m in zip(values.shape, layout.shape, strict=False)]
     where = tuple(slice(s, s + m) for s, m in zip(starts, layout.shape, strict=True))
     return np.asarray(values[where], layout.dtype)
+
+
+def check_channel_names(names: Sequence[str], channels: int) -> None:
+    """Require a name of its own for each channel, or none at all.
+
+    Examples:
+        >>> check_channel_names(("red", "red"), 2)
+        Traceback (most recent call last):
+            ...
+        ValueError: channel_names must be 2 different names or none, got ('red', 'red')
+    """
+    if names and len(set(names)) != channels:
+        given = tuple(names)
+        raise ValueError(f"channel_names must be {channels} different names or none, got {given}")
 
 
 def kept_type(dtype: np.dtype) -> np.dtype:

@@ -35,12 +35,60 @@ class _Fields(Source):
         return _Fields(self.gather(indices))
 
 
-def fields_source(inputs: Any, preprocessing: FieldPreprocessing) -> Source:
+def channel_numbers(
+    channels: Sequence[int | str | None], preprocessing: FieldPreprocessing
+) -> tuple[list[int], list[int]]:
+    """Find the channels of inputs among those of a model.
+
+    Args:
+        channels: What each channel of the inputs is: the number or the name of a channel of the
+            model, or None for one that the model does not know, which is left out.
+        preprocessing: Of the model.
+
+    Returns:
+        Which channels of the inputs the model knows, and their numbers there.
+
+    Raises:
+        ValueError: If one is not among those of the model, is there twice, or none is known.
+
+    Examples:
+        >>> own = FieldPreprocessing(stored_size=(8,), eval_size=(4,), mean=(0.0,) * 3,
+        ...     std=(1.0,) * 3, low=(0.0,) * 3, high=(1.0,) * 3, channel_names=("b", "g", "r"))
+        >>> channel_numbers(("r", None, "b"), own)
+        ([0, 2], [2, 0])
+    """
+    names = preprocessing.channel_names
+    count = len(preprocessing.mean)
+    known = ", ".join([f"0 to {count - 1}", *names])
+    places, numbers = [], []
+    for place, channel in enumerate(channels):
+        if channel is None:
+            continue
+        number = names.index(channel) if channel in names else channel
+        if isinstance(number, str) or not 0 <= number < count:
+            raise ValueError(
+                f"channels must be of this model ({known}) or None, got {channel!r}: the model "
+                "was not trained on it, give None to leave it out"
+            )
+        places.append(place)
+        numbers.append(int(number))
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"channels must be different ones of {known}, got {tuple(channels)}")
+    return places, numbers
+
+
+def fields_source(
+    inputs: Any,
+    preprocessing: FieldPreprocessing,
+    channels: Sequence[int | str | None] | None = None,
+) -> Source:
     """Make a source of one field, or of several of any sizes, in the unit of the data trained on.
 
     Args:
         inputs: An array (*space), (*space c) or (n *space c), or a list of the first two.
         preprocessing: Of the model.
+        channels: What each channel of the inputs is, see `channel_numbers`; None for those of the
+            model, in order.
 
     Returns:
         A source of fields, padded to the largest; of larger ones than were stored the middle.
@@ -48,9 +96,14 @@ def fields_source(inputs: Any, preprocessing: FieldPreprocessing) -> Source:
     Raises:
         ValueError: If something is no field, or has other channels than the model.
     """
-    rank, channels = len(preprocessing.stored_size), len(preprocessing.mean)
+    rank, given = len(preprocessing.stored_size), len(preprocessing.mean)
+    numbers = None
+    if channels is not None:
+        (places, numbers), given = channel_numbers(channels, preprocessing), len(channels)
     several = isinstance(inputs, list | tuple) or np.ndim(inputs) == rank + 2
-    fields = [_as_field(one, rank, channels) for one in (inputs if several else [inputs])]
+    fields = [_as_field(one, rank, given) for one in (inputs if several else [inputs])]
+    if numbers is not None:
+        fields, given = [field[..., places] for field in fields], len(numbers)
     if not fields:
         raise ValueError("fields must hold at least one, got none")
     kind = np.result_type(*(field.dtype for field in fields))
@@ -58,14 +111,17 @@ def fields_source(inputs: Any, preprocessing: FieldPreprocessing) -> Source:
         min(max(field.shape[axis] for field in fields), preprocessing.stored_size[axis])
         for axis in range(rank)
     )
-    layout = Layout(shape, channels, kept_type(kind))
-    values = np.zeros((len(fields), *shape, channels), layout.dtype)
+    layout = Layout(shape, given, kept_type(kind))
+    values = np.zeros((len(fields), *shape, given), layout.dtype)
     extent = np.zeros((len(fields), rank), np.int32)
     for row, field in enumerate(fields):
         own = fit(field.astype(layout.dtype), layout)
         values[row][tuple(slice(n) for n in own.shape[:-1])] = own
         extent[row] = own.shape[:-1]
-    return _Fields({"values": values, "extent": extent})
+    arrays = {"values": values, "extent": extent}
+    if numbers is not None:
+        arrays["channels"] = np.tile(np.array(numbers, np.int32), (len(fields), 1))
+    return _Fields(arrays)
 
 
 def _as_field(field: Any, rank: int, channels: int) -> np.ndarray:

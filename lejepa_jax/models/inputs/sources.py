@@ -19,12 +19,15 @@ from lejepa_jax.models.preprocessing import (
 )
 
 
-def batch_source(inputs: Any, preprocessing: Preprocessing) -> tuple[Source, int]:
+def batch_source(
+    inputs: Any, preprocessing: Preprocessing, channels: Sequence[int | str | None] | None = None
+) -> tuple[Source, int]:
     """Make a source of what was given to a model.
 
     Args:
         inputs: See `Model.__call__`.
         preprocessing: Of the model.
+        channels: Likewise.
 
     Returns:
         The source and the number of its examples.
@@ -32,10 +35,12 @@ def batch_source(inputs: Any, preprocessing: Preprocessing) -> tuple[Source, int
     Raises:
         ValueError: If something is no image, cloud or field, or does not fit the model.
     """
+    if channels is not None and not isinstance(preprocessing, FieldPreprocessing):
+        raise ValueError(f"channels are of models of fields, got one of {preprocessing.kind}")
     if isinstance(preprocessing, CloudPreprocessing):
         source = clouds_source(inputs, preprocessing)
     elif isinstance(preprocessing, FieldPreprocessing):
-        source = fields_source(inputs, preprocessing)
+        source = fields_source(inputs, preprocessing, channels)
     else:
         source = images_source(inputs, preprocessing)
     return source, len(source)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from lejepa_jax.nn.channels import mean_of_channels
 from lejepa_jax.nn.fields import Field, Values, values_of
 from lejepa_jax.nn.layers import drop_path_scales
 from lejepa_jax.nn.transformers.scanning import all_gather_block, recompute, scan_blocks
@@ -28,6 +29,7 @@ class TokenGrid(NamedTuple):
     share: Array | None = None  # of each patch in its example, where they differ
     mask: Array | None = None
     bias: Array | None = None
+    channels: int = 1  # tokens that each patch has
 
 
 class LayerReader(nnx.Module):
@@ -167,13 +169,18 @@ class LayerReader(nnx.Module):
             images: Normalized images whose sides are multiples of `patch_size`.
 
         Returns:
-            One feature vector a patch, in float32, without class and register tokens.
+            One feature vector a patch, in float32, without class and register tokens; of isolated
+            channels the mean of those that exist.
 
         Raises:
             ValueError: As in a call.
         """
-        tokens = self.norm(self._layers(*self._embed(images))[-1])
-        return tokens[:, self.num_prefix :]
+        x, grid = self._embed(images)
+        return self._patches_of(self.norm(self._layers(x, grid)[-1]), grid)
+
+    def _patches_of(self, x: Float[Array, "b t d"], grid: TokenGrid) -> Float[Array, "b n d"]:
+        """Take the patches out of all tokens; of isolated channels the mean."""
+        return mean_of_channels(x[:, self.num_prefix :], grid.share, grid.channels)
 
     def features_and_tokens(
         self,
@@ -200,7 +207,7 @@ class LayerReader(nnx.Module):
         """
         x, grid = self._embed(images, kept=kept)
         last = self._layers(x, grid, train=train, keys=keys)[-1]
-        return self._pool(last, grid), self.norm(last)[:, self.num_prefix :]
+        return self._pool(last, grid), self._patches_of(self.norm(last), grid)
 
     def embeddings_and_tokens(
         self,
@@ -225,8 +232,10 @@ class LayerReader(nnx.Module):
         """
         x, grid = self._embed(images)
         last = self._layers(x, grid, train=train, keys=keys)[-1]
-        before, after = x[:, self.num_prefix :], self.norm(last)[:, self.num_prefix :]
-        exists = jnp.ones(before.shape[:2], bool) if grid.share is None else grid.share > 0
+        before, after = self._patches_of(x, grid), self._patches_of(self.norm(last), grid)
+        exists = jnp.ones(before.shape[:2], bool)
+        if grid.share is not None:
+            exists = grid.share.reshape(*before.shape[:2], grid.channels).max(-1) > 0
         return before, after, exists
 
     def intermediate(self, images: Values | Field, *, num_layers: int = 2) -> Float[Array, "b d"]:

@@ -65,6 +65,10 @@ class ViT(PatchTokens):
             images.
         spacing: Distance of two samples along each axis where they differ, see `grid_positions`.
         in_channels: Channels of the images.
+        isolated_channels: Whether each channel of a patch is a token of its own: one map for all
+            channels, and a learned code of each. Attention is over patches and channels, so that a
+            channel that does not exist is not seen (`Field.channel_measure`), and a part of the
+            channels, in any order, can be given with their numbers (`Field.channels`).
         pooling: "cls" adds a class token and returns it; "mean" returns the mean of the patches,
             "attention" what `AttentionPooling` reads from them.
         norm_after_mean: Whether the last norm acts on the mean of the patches instead of on each.
@@ -133,6 +137,8 @@ class ViT(PatchTokens):
         T. Darcet et al., "Vision Transformers Need Registers", arXiv 2309.16588, 2023.
         M. Caron et al., "Emerging Properties in Self-Supervised Vision Transformers",
         arXiv 2104.14294, 2021 (positions resized for local crops, attention of the class token).
+        Y. Bao, S. Sivanandan, T. Karaletsos, "Channel Vision Transformers: An Image Is Worth
+        1 x 16 x 16 Words", arXiv 2309.16108, 2023, section 3.1 (isolated channels).
     """
 
     def __init__(
@@ -147,6 +153,7 @@ class ViT(PatchTokens):
         num_axes: int = 2,
         spacing: tuple[float, ...] | None = None,
         in_channels: int = 3,
+        isolated_channels: bool = False,
         pooling: str = "cls",
         norm_after_mean: bool = False,
         num_registers: int = 0,
@@ -196,6 +203,7 @@ class ViT(PatchTokens):
             num_registers=num_registers,
             position_table=position_table,
             share_positions=share_positions,
+            isolated_channels=isolated_channels,
             dtype=dtype,
             rngs=rngs,
         )
@@ -256,8 +264,9 @@ class ViT(PatchTokens):
                 `drop_path` above 0.
             weigh_tokens: Whether keys are weighted by the part of the image they stand for; by
                 default what `log_measure` says.
-            kept: Patches of each image that are encoded, see `draw_kept_tokens`; None for all. The
-                others cost nothing: their positions are left out too.
+            kept: Patches of each image that are encoded, with all their channels, see
+                `draw_kept_tokens`; None for all. The others cost nothing: their positions are left
+                out too.
 
         Returns:
             The final-normed class token, or the mean of the final-normed patches, in float32.

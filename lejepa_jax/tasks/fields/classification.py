@@ -116,6 +116,7 @@ class FieldClassificationConfig(LabeledConfig):
             **{name: list(getattr(self, name)) for name in ("stored_size", "eval_size", "spacing")},
             **{name: getattr(self, name) for name in ("fit", "weigh")},
             "dtype": splits.train.layout.dtype.name,
+            "channel_names": list(splits.train.layout.channel_names),
             **{name: list(getattr(own, name)) for name in ("mean", "std", "low", "high")},
             "clip": own.clip,
             "missing": [] if own.missing is None else [own.missing],
@@ -129,7 +130,7 @@ class FieldClassificationConfig(LabeledConfig):
         (found,) = make_field_views(
             keys, batch["values"], batch["extent"], (self.view,), self.normalization
         )
-        return self._seen(Field(found.values[0], found.measure[0])), targets
+        return self._seen(jax.tree.map(lambda x: x[0], found)), targets
 
     def test_inputs(self, batch: Batch, size: int | None = None) -> Values | Field:
         """Make what an encoder sees of fields in evaluation."""

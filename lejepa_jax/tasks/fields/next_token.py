@@ -149,7 +149,7 @@ def next_token_task(
     def seen(batch: Batch, keys: Array) -> Values | Field:
         values, extent = batch["values"], batch["extent"]
         (view,) = make_field_views(keys, values, extent, config.views, normalization)
-        field = Field(view.values[0], view.measure[0])
+        field = jax.tree.map(lambda x: x[0], view)
         return field if config.weigh else field.values
 
     def encode(params: Any, state: Any, key: PRNGKeyArray, batch: Batch):

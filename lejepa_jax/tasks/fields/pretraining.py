@@ -168,6 +168,7 @@ class FieldPretrainingConfig(ObjectiveConfig):
             "weigh": self.weigh,
             "dtype": source.layout.dtype.name,
             "spacing": [] if spacing is None else list(spacing),
+            "channel_names": list(source.layout.channel_names),
             **{name: list(getattr(own, name)) for name in ("mean", "std", "low", "high")},
             "clip": own.clip,
             "missing": [] if own.missing is None else [own.missing],

@@ -127,6 +127,38 @@ def test_export_is_a_function_of_values_and_measure(model, tmp_path, unchecked):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def bands(tmp_path_factory):
+    """A model of five bands, a token each, made and kept by a run."""
+    folder = tmp_path_factory.mktemp("bands") / "run"
+    flags = ("--data", "digits-bands", "--steps", "1", "--global-batch-size", "8", "--devices", "1")
+    flags += ("--task.weigh", "--task.num-slices", "8", "--no-evaluate", "--workdir", folder)
+    text = "vit(width=16, depth=1, num_heads=2, patch_size=6, pooling='mean', position='axial', "
+    flags += ("--task.encoder", text + "isolated_channels=True)")
+    flags += ("--task.data-options.channel-names", "b", "g", "r", "nir", "swir")
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        assert run("multiband", *flags) == 0
+    return lejepa_jax.load(folder)
+
+
+def test_a_model_takes_a_part_of_its_bands_in_any_order_by_name_or_number(bands, unchecked):
+    values = np.random.default_rng(0).integers(0, 9000, (2, 8, 8, 5)).astype(np.uint16)
+    whole = bands(values)
+    order = (4, 2, 0, 3, 1)
+    np.testing.assert_allclose(bands(values[..., order], channels=order), whole, atol=1e-5)
+    few = bands(values[..., (3, 0)], channels=("nir", "b"))
+    assert np.abs(few - whole).max() > 1e-3
+    unknown = bands(values[..., (3, 1, 0)], channels=("nir", None, 0))
+    np.testing.assert_allclose(unknown, few, atol=1e-6)
+    for wrong in ("radar", 5):
+        with pytest.raises(ValueError, match=r"must be of this model .*the model was not trained"):
+            bands(values[..., :2], channels=("b", wrong))
+    with pytest.raises(ValueError, match="must be different ones"):
+        bands(values[..., :2], channels=("b", 0))
+    with pytest.raises(ValueError, match=r"must be \(height, width, 2\)"):
+        bands(values, channels=("b", "g"))
+
+
 def test_data_of_other_channels_get_one_line(model, tmp_path, capsys):
     np.savez(tmp_path / "other.npz", values=np.zeros((8, 9, 3), np.float32), label=np.arange(8) % 2)
     assert run("evaluate", model, "--data", f"npz:{tmp_path / 'other.npz'}") == 2

@@ -156,10 +156,12 @@ def _sets(arrays: Mapping[str, Any], request: FieldRequest, version: str) -> Fie
     if "is_test" in arrays and list(splits) == ["train"]:
         splits = _by_flag(splits["train"], np.ravel(np.asarray(arrays["is_test"])))
     used = {*_VALUES, *_LABELS, "samples", "lengths", "is_test", "class_names", "label_names"}
-    used |= {"sample_rate", "spacing"}
+    used |= {"sample_rate", "spacing", "channel_names"}
     others = [name for name in arrays if name not in used and not name.startswith(_VALUES)]
     info = {"ignored": ", ".join(sorted(others))} if others and len(parts) == 1 else {}
-    return FieldSets(splits, names, _spacing(arrays, request.num_axes), version, info)
+    channels = tuple(str(x) for x in np.ravel(arrays.get("channel_names", ())).tolist())
+    spacing = _spacing(arrays, request.num_axes)
+    return FieldSets(splits, names, spacing, version, info, channels)
 
 
 def _total(arrays: list[np.ndarray]) -> int:
