@@ -6,7 +6,8 @@ from lejepa_jax.models.reuse.finetuning import (
     finetune_task,
     linear_probe,
 )
-from lejepa_jax.models.reuse.initialization import initialize_from, match_arrays, resize_patches
+from lejepa_jax.models.reuse.initialization import initialize_from, match_arrays
+from lejepa_jax.models.reuse.resizing import inflate_patches, resize_patches
 from lejepa_jax.models.reuse.transfer import evaluate_transfer, load_for
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "evaluate_transfer",
     "finetune_recipe",
     "finetune_task",
+    "inflate_patches",
     "initialize_from",
     "linear_probe",
     "load_for",

@@ -4,23 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float
 
 from lejepa_jax.models.loading import load
 from lejepa_jax.models.model import Model
+from lejepa_jax.models.reuse.resizing import more_axes, resize_array
 from lejepa_jax.models.tensors import mismatches, name_arrays
-from lejepa_jax.nn.transformers.positions import resize_table
 from lejepa_jax.training.networks import Variables
 from lejepa_jax.training.step import TrainState
 from lejepa_jax.training.task import Kept
-
-# Linear maps of patches, flattened (row, column, channel), and convolutions of images.
-_PATCHES = ("encoder.patch_embedding.kernel", "encoder.reduce.0.kernel")
-_STEMS = ("encoder.stem.kernel",)
-_TABLE = "encoder.position_table"
 
 
 class Matched(NamedTuple):
@@ -30,11 +23,15 @@ class Matched(NamedTuple):
         arrays: By the names they have in a model.
         resized: Names of those that were resized, with both shapes.
         left: Parts of the run that stay new, and why.
+        new_axes: Axes that the network has more than the model: how many `inflate_patches` added.
+        positions: What is said of positions that no array holds, where there are more axes.
     """
 
     arrays: dict[str, np.ndarray]
     resized: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
     left: dict[str, str]
+    new_axes: int = 0
+    positions: str = ""
 
 
 def initialize_from(
@@ -82,6 +79,8 @@ def kept_shapes(kept: Kept, variables: Variables) -> dict[str, tuple[int, ...]]:
 def match_arrays(model: Model, wanted: Mapping[str, tuple[int, ...]], encoder: Any) -> Matched:
     """Find the arrays of a model that fit a network, resizing what stands for sizes of images.
 
+    A network of more axes, such as one of volumes, takes a model of fewer: see `resize_array`.
+
     Args:
         model: The model.
         wanted: Shapes by name, of the `encoder` and maybe of the `projector`.
@@ -102,7 +101,7 @@ def match_arrays(model: Model, wanted: Mapping[str, tuple[int, ...]], encoder: A
     old = model.net.shape.encoder
     for name, shape in wanted.items():
         if name in arrays and arrays[name].shape != shape:
-            new = _resize(name, arrays[name], shape, old, encoder)
+            new = resize_array(name, arrays[name], shape, old, encoder)
             if new is not None:
                 resized[name], arrays[name] = (arrays[name].shape, shape), new
     chosen, left = {}, {}
@@ -119,7 +118,12 @@ def match_arrays(model: Model, wanted: Mapping[str, tuple[int, ...]], encoder: A
             left[part] = "of other sizes" if theirs else "the model has none"
         elif mine:
             chosen |= theirs
-    return Matched(chosen, resized, left)
+    added = more_axes(old, encoder)
+    learned = any(".position_" in name for name in resized)
+    fixed = added and not learned and encoder.position not in ("none", "learned")
+    named = encoder.position_text or "an encoding" if fixed else ""
+    text = f"positions: {named} over {encoder.num_axes} axes" if fixed else ""
+    return Matched(chosen, resized, left, added, text)
 
 
 def report_matched(what: str, model: Model, found: Matched, kept: Kept) -> str:
@@ -129,83 +133,16 @@ def report_matched(what: str, model: Model, found: Matched, kept: Kept) -> str:
     parts = [f"{len(found.arrays)} arrays used"]
     if found.resized:
         shapes = [f"{name} {old} to {new}" for name, (old, new) in found.resized.items()]
-        parts.append(f"resized: {', '.join(shapes)}")
+        what_became = f"inflated by {found.new_axes} axis" if found.new_axes else "resized"
+        parts.append(f"{what_became}: {', '.join(shapes)}")
+    if found.positions:
+        parts.append(found.positions)
     new = [f"{part} ({why})" for part, why in found.left.items()]
     if "projector" not in kept.parts:
         new.append("head")
     if new:
         parts.append(f"left new: {', '.join(new)}")
     return f"init from {what}{origin}: " + "; ".join(parts)
-
-
-def resize_patches(
-    kernel: Float[np.ndarray, "p p c w"], side: int, channels: int
-) -> Float[np.ndarray, "{side} {side} {channels} w"]:
-    r"""Resize a linear map of patches to patches of another side, or of another number of channels.
-
-    With :math:`B` the matrix that resizes a patch bilinearly, the new map is
-    :math:`(B^\top)^+ w`: of a patch that was enlarged it gives what the old one gave of the patch.
-    Gray images give what they gave as RGB images with three equal channels, and the other way.
-
-    Args:
-        kernel: The old map.
-        side: Of the new patches.
-        channels: Of the new images.
-
-    Returns:
-        The new map.
-
-    Examples:
-        >>> old = np.ones((2, 2, 3, 1), np.float32)
-        >>> resize_patches(old, 2, 1)[0, 0]
-        array([[3.]], dtype=float32)
-
-    References:
-        L. Beyer et al., "FlexiViT: One Model for All Patch Sizes", arXiv 2212.08013, 2022,
-        section 3.4.
-    """
-    p, _, c, w = kernel.shape
-    if c != channels:
-        mean = kernel.sum(2, keepdims=True) / channels
-        kernel = np.repeat(mean, channels, axis=2)
-    if side != p:
-        basis = np.eye(p * p, dtype=np.float32).reshape(p * p, p, p)
-        shape = (p * p, side, side)
-        resized = np.asarray(jax.image.resize(basis, shape, "bilinear", antialias=False))
-        inverse = np.linalg.pinv(resized.reshape(p * p, side * side).astype(np.float64))
-        flat = inverse @ kernel.reshape(p * p, -1).astype(np.float64)
-        kernel = flat.reshape(side, side, channels, w)
-    return kernel.astype(np.float32)
-
-
-def _resize(
-    name: str, array: np.ndarray, shape: tuple[int, ...], old: Any, new: Any
-) -> np.ndarray | None:
-    """Resize what depends on the sizes of images; None for all else."""
-    if array.ndim != len(shape) or array.shape[-1] != shape[-1]:
-        return None
-    if name == _TABLE:
-        before, after = int(np.prod(old.grid)), int(np.prod(new.grid))
-        prefix = array.shape[0] - before
-        if prefix != shape[0] - after:
-            return None
-        table = jnp.asarray(array[prefix:].reshape(*old.grid, -1))
-        moved = np.asarray(resize_table(table, tuple(new.grid))).reshape(after, -1)
-        return np.concatenate([array[:prefix], moved])
-    if name in _STEMS and array.shape[:2] == shape[:2] and {array.shape[2], shape[2]} == {1, 3}:
-        return resize_patches(array, shape[0], shape[2]) if shape[0] == shape[1] else None
-    if name in _PATCHES:
-        channels, wanted = old.in_channels, new.in_channels
-        side, target = (
-            round((rows / c) ** 0.5) for rows, c in ((array.shape[0], channels), (shape[0], wanted))
-        )
-        if side * side * channels != array.shape[0] or target * target * wanted != shape[0]:
-            return None
-        if channels != wanted and {channels, wanted} != {1, 3}:
-            return None
-        kernel = array.reshape(side, side, channels, -1)
-        return resize_patches(kernel, target, wanted).reshape(shape)
-    return None
 
 
 def _encoder_of(kept: Kept) -> Any:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lejepa_jax.models import ImagePreprocessing, random_model
-from lejepa_jax.models.reuse.initialization import match_arrays, resize_patches
-from lejepa_jax.models.tensors import name_arrays
+from lejepa_jax.models import FieldPreprocessing, ImagePreprocessing, random_model
+from lejepa_jax.models.reuse.initialization import match_arrays
+from lejepa_jax.models.reuse.resizing import resize_array, resize_patches
+from lejepa_jax.models.tensors import arrange_arrays, name_arrays
 from lejepa_jax.nn import ViT, patchify
 from tests.lejepa_jax.models.conftest import IMAGES, MAKERS
 
@@ -109,3 +110,61 @@ def test_resized_positions_keep_what_the_network_sees(model):
     np.testing.assert_array_equal(table[0], old[0])
     np.testing.assert_allclose(table[1:].mean(0), old[1:].mean(0), rtol=1e-4, atol=1e-4)
     assert isinstance(larger.net.shape.encoder, ViT)
+
+
+def small_vit(num_axes, position, **options):
+    options = {
+        "width": 24,
+        "depth": 2,
+        "num_heads": 2,
+        "in_channels": 2,
+        "pooling": "mean",
+    } | options
+    sides = {"image_size": (8,) * num_axes, "patch_size": 4, "num_axes": num_axes}
+    return ViT(**sides, position=position, **options, rngs=nnx.Rngs(num_axes))
+
+
+def inflate(position, deep_position=None, **options):
+    """A model of planes, and an encoder of volumes that begins with it."""
+    own = FieldPreprocessing(
+        stored_size=(8, 8),
+        eval_size=(8, 8),
+        **{name: (0.0, 0.0) for name in ("mean", "low", "high")},
+        std=(1.0, 1.0),
+        batch_size=2,
+    )
+    make = functools.partial(small_vit, 2, position, **options)
+    model = random_model(jax.random.key(0), {"encoder": lambda rngs, **given: make(**given)}, own)
+    volume = small_vit(3, deep_position or position, **options)
+    graph, params, rest = nnx.split(volume, nnx.Param, ...)
+    wanted = {n: x.shape for n, x in name_arrays({"encoder": nnx.to_pure_dict(params)}).items()}
+    found = match_arrays(model, wanted, volume)
+    own = {name.removeprefix("encoder."): jnp.asarray(x) for name, x in found.arrays.items()}
+    nnx.replace_by_pure_dict(params, arrange_arrays(own, nnx.to_pure_dict(params)))
+    return model, nnx.merge(graph, params, rest), found
+
+
+@pytest.mark.parametrize(
+    "positions", [("learned",), ("mixed",), ("axial", "axial(sections=(3, 3, 0))")]
+)
+def test_a_volume_constant_along_its_depth_gives_what_its_slice_gave(positions):
+    model, volume, found = inflate(*positions)
+    planes = np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype(np.float32)
+    deep = jnp.broadcast_to(jnp.asarray(planes)[:, None], (2, 8, 8, 8, 2))
+    expected = model.apply(model.params, jnp.asarray(planes))
+    np.testing.assert_allclose(volume(deep), expected, atol=1e-5)
+    changed = volume(deep.at[:, 4:].add(1.0))
+    assert np.abs(np.asarray(changed - expected)).max() > 1e-3
+    assert found.new_axes == 1
+    assert found.resized["encoder.patch_embedding.kernel"] == ((32, 24), (128, 24))
+    learned = any(".position_" in name for name in found.resized)
+    assert found.positions == ("" if learned else f"positions: {positions[-1]} over 3 axes")
+    assert learned == (len(positions) == 1)
+
+
+def test_more_channels_begin_with_the_mean_of_the_codes():
+    codes = np.arange(6, dtype=np.float32).reshape(3, 2)
+    more = resize_array("encoder.channel_codes", codes, (4, 2), None, None)
+    np.testing.assert_array_equal(more, [*codes.tolist(), [2, 3]])
+    fewer = resize_array("encoder.channel_codes", codes, (2, 2), None, None)
+    np.testing.assert_array_equal(fewer, codes[:2])
