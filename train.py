@@ -41,7 +41,7 @@ from lejepa_jax.report.tables import results_table
 from lejepa_jax.training.boards.names import check_loggers
 from lejepa_jax.training.checkpoints import Checkpoints
 from lejepa_jax.training.command_line import parse, program_words
-from lejepa_jax.training.console import Progress, make_console, silence_libraries
+from lejepa_jax.training.console import Progress, make_console, silenced_libraries
 from lejepa_jax.training.devices import (
     cache_compiled_programs,
     check_same_configuration,
@@ -251,9 +251,9 @@ def evaluate(run: Run, state: TrainState) -> Results:
 def main(arguments: list[str], given: tuple[str, Recipe] | None = None) -> int:
     """Run the program, or train a recipe that a command has made; returns the exit code."""
     command = shlex.join([*program_words(), *arguments])
-    silence_libraries()
     debug = bool(os.environ.get("LEJEPA_DEBUG"))
     with contextlib.ExitStack() as held:
+        held.enter_context(silenced_libraries())
         try:
             if given is None and arguments and arguments[0] in COMMANDS:
                 program = Program(recipes(), DEFAULT_RECIPE, make_console(), main)

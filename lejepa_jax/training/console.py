@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 
@@ -19,10 +20,23 @@ def make_console(*, quiet: bool = False) -> rich.console.Console:
     )
 
 
-def silence_libraries() -> None:
-    """Let orbax log no traces of failed writes: each is reported in a line where it is caught."""
+@contextlib.contextmanager
+def silenced_libraries() -> Iterator[None]:
+    """Let orbax print no traces of failed writes: each is reported in a line where it is caught."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    before = sys.unraisablehook
+
+    def report(found: "sys.UnraisableHookArgs") -> None:
+        # A write that failed closes its event loop, and the writes beside it still answer to that.
+        if repr(found.exc_value) != "RuntimeError('Event loop is closed')":
+            before(found)
+
+    sys.unraisablehook = report
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 class Progress:
