@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lejepa_jax.checks import MissingExtra, check_choice
+from lejepa_jax.data.fields.groups import hold_out_groups
 from lejepa_jax.data.fields.readers.arrays import read_hdf5, read_npy, read_npz
 from lejepa_jax.data.fields.readers.folders import read_folder
 from lejepa_jax.data.fields.readers.made import (
@@ -124,7 +125,7 @@ def load_fields(
     ledger = Ledger(name, max_bad_records, "fields")
     place = Path(data_dir or "").expanduser() / Path(path).expanduser()
     request = FieldRequest(name=name, path=place, num_axes=num_axes, options=options, ledger=ledger)
-    sets = found(request)
+    sets = hold_out_groups(found(request), options)
     layout, info = _layout(sets, request, size)
     pool = ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1)), thread_name_prefix="read")
     sources = {

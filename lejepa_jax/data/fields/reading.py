@@ -25,6 +25,10 @@ class FieldOptions:
         missing: A value that stands for a missing one, such as -9999, beside NaN.
         channel_names: What the channels are called, by which a model is told which of them an input
             has; by default what the files say, if they say it.
+        group: Array or column that says what a field is of, such as the speaker or the patient.
+        hold_out: Groups whose fields are the test part, by name or number; see `hold_out_groups`.
+        unlabeled_held_out: Whether the training fields of these groups are trained on without
+            labels.
         test_fraction: Share of the fields held out when a split has to be made.
         memory_limit: A data set of up to this many bytes is kept in memory, a larger one is read
             on demand. An archive must fit into it.
@@ -37,6 +41,9 @@ class FieldOptions:
     clip: tuple[float, float] | None = None
     missing: float | None = None
     channel_names: tuple[str, ...] = ()
+    group: str = ""
+    hold_out: tuple[str, ...] = ()
+    unlabeled_held_out: bool = False
     test_fraction: float = 0.2
     memory_limit: int = 2**31
     file_limit: int = 2**30
@@ -44,6 +51,10 @@ class FieldOptions:
     def __post_init__(self):
         if self.clip is not None and not 0 <= self.clip[0] < self.clip[1] <= 100:
             raise ValueError(f"clip must be two percentiles (low, high), got {self.clip}")
+        if self.hold_out and not self.group:
+            raise ValueError(f"group must name what hold_out={self.hold_out} is of, got ''")
+        if self.unlabeled_held_out and not self.hold_out:
+            raise ValueError("unlabeled_held_out wants groups in hold_out, got none")
         if not 0 < self.test_fraction < 1:
             raise ValueError(f"test_fraction must lie in (0, 1), got {self.test_fraction}")
         check_positive("memory_limit", self.memory_limit)
@@ -93,12 +104,14 @@ class Records(NamedTuple):
         labels: Class of each, -1 where unknown.
         describe: What a record is called in messages.
         path: The file of a record, where records are files.
+        groups: What each is of, as text, where `FieldOptions.group` asks for it.
     """
 
     read: Callable[[int], Stored]
     labels: Int32[np.ndarray, " n"]
     describe: Callable[[int], str] = lambda i: f"record {i}"
     path: Callable[[int], str] | None = None
+    groups: np.ndarray | None = None
 
 
 class FieldSets(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lejepa_jax.checks import needs_extra
+from lejepa_jax.data.fields.groups import named_groups, part_of
 from lejepa_jax.data.fields.reading import (
     FieldRequest,
     FieldSets,
@@ -153,10 +154,16 @@ def _sets(arrays: Mapping[str, Any], request: FieldRequest, version: str) -> Fie
     splits = {
         split: _records(values, numbers.get(split), request) for split, (values, _) in parts.items()
     }
+    group = request.options.group.lower()
+    if group in arrays and list(splits) == ["train"]:
+        groups = named_groups(arrays[group], arrays.get(f"{group}_names"))
+        if len(groups) != len(splits["train"].labels):
+            raise ValueError(f"{group} must have one entry a field, got {len(groups)}")
+        splits["train"] = splits["train"]._replace(groups=groups)
     if "is_test" in arrays and list(splits) == ["train"]:
         splits = _by_flag(splits["train"], np.ravel(np.asarray(arrays["is_test"])))
     used = {*_VALUES, *_LABELS, "samples", "lengths", "is_test", "class_names", "label_names"}
-    used |= {"sample_rate", "spacing", "channel_names"}
+    used |= {"sample_rate", "spacing", "channel_names", group, f"{group}_names"}
     others = [name for name in arrays if name not in used and not name.startswith(_VALUES)]
     info = {"ignored": ", ".join(sorted(others))} if others and len(parts) == 1 else {}
     channels = tuple(str(x) for x in np.ravel(arrays.get("channel_names", ())).tolist())
@@ -250,11 +257,7 @@ def _by_flag(records: Records, flags: np.ndarray) -> dict[str, Records]:
     found = {}
     for split, rows in (("train", np.flatnonzero(flags <= 0)), ("test", np.flatnonzero(flags > 0))):
         if len(rows):
-            found[split] = Records(
-                lambda i, rows=rows: records.read(int(rows[i])),
-                records.labels[rows],
-                lambda i, rows=rows: records.describe(int(rows[i])),
-            )
+            found[split] = part_of(records, rows)
     if "train" not in found:
         raise ValueError("is_test leaves nothing to train on")
     return found

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lejepa_jax.checks import needs_extra
+from lejepa_jax.data.fields.groups import named_groups, part_of
 from lejepa_jax.data.fields.reading import (
     FieldRequest,
     FieldSets,
@@ -107,7 +108,8 @@ def series_of_columns(columns: Columns, request: FieldRequest, version: str) -> 
     Three layouts are read. With a column ``id`` (or ``series``) a row is a moment: rows of one id
     are a series in their order, every other column a channel (``time`` is left out). With a column
     ``values`` of lists a row is a series of one channel. Else a row is a series, and every column
-    a moment. ``label``, ``split`` (train, test, validation) and ``is_test`` are what they say.
+    a moment. ``label``, ``split`` (train, test, validation) and ``is_test`` are what they say, and
+    so is the column that `FieldOptions.group` names.
 
     Args:
         columns: By name, all of one length.
@@ -126,6 +128,7 @@ def series_of_columns(columns: Columns, request: FieldRequest, version: str) -> 
         raise ValueError("it has no rows")
     label = next((lower.pop(name) for name in _LABELS if name in lower), None)
     split, flag = lower.pop(_SPLIT, None), lower.pop(_FLAG, None)
+    group = lower.pop(request.options.group.strip().lower(), None)
     key = next((lower.pop(name) for name in _ID if name in lower), None)
     firsts = np.arange(count)
     if key is not None:
@@ -151,10 +154,11 @@ def series_of_columns(columns: Columns, request: FieldRequest, version: str) -> 
     labels, names = np.full(len(series), -1, np.int32), ()
     if label is not None:
         labels, names = numbered_labels(_labels(label)[firsts], len(series))
+    groups = None if group is None else named_groups(np.asarray(group)[firsts])
     parts = _parts(split, flag, firsts)
     info = {"channels": ", ".join(lower)} if key is not None else {}
     splits = {
-        name: Records(lambda i, rows=rows: series[int(rows[i])], labels[rows])
+        name: part_of(Records(series.__getitem__, labels, groups=groups), rows)
         for name, rows in parts.items()
     }
     return FieldSets(splits, names, None, version, info)
