@@ -241,20 +241,7 @@ def check_encoding(
 
     x, weight = jax.random.normal(readout_key, (2, *shape), jnp.float32)
     found = jax.tree.map(np.asarray, measure(params, _draw(place_key, num_axes), x, weight))
-    for name, error in (
-        ("R^T R is off the identity by", found["orthogonality"]),
-        ("queries at the origin change by", found["origin"]),
-        ("examples with positions of their own differ from each alone by", found["batched"]),
-        *(
-            (f"scores change under a shift along axis {axis} by", found["shifts"][axis])
-            for axis in relative_axes
-        ),
-    ):
-        _require(
-            bool(error <= tolerance), f"{name} {float(error):.2g}, wanted at most {tolerance:g}"
-        )
-    finite = [np.isfinite(leaf).all() for leaf in jax.tree.leaves(found["gradients"])]
-    _require(all(finite), "gradients by parameters or positions are not finite (NaN or Inf)")
+    _require_small(found, relative_axes, tolerance)
     half = jax.eval_shape(
         rotate,
         params,
@@ -272,6 +259,24 @@ def check_encoding(
         origin=float(found["origin"]),
         gradients=jax.tree.map(lambda leaf: leaf[0], found["gradients"][0]),
     )
+
+
+def _require_small(found: dict[str, Any], relative_axes: Sequence[int], tolerance: float) -> None:
+    """Require that no error is larger than the tolerance, and that gradients are finite."""
+    for name, error in (
+        ("R^T R is off the identity by", found["orthogonality"]),
+        ("queries at the origin change by", found["origin"]),
+        ("examples with positions of their own differ from each alone by", found["batched"]),
+        *(
+            (f"scores change under a shift along axis {axis} by", found["shifts"][axis])
+            for axis in relative_axes
+        ),
+    ):
+        _require(
+            bool(error <= tolerance), f"{name} {float(error):.2g}, wanted at most {tolerance:g}"
+        )
+    finite = [np.isfinite(leaf).all() for leaf in jax.tree.leaves(found["gradients"])]
+    _require(all(finite), "gradients by parameters or positions are not finite (NaN or Inf)")
 
 
 def assert_quadrature(

@@ -5,12 +5,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lejepa_jax.checks import check_choice, check_positive
-from lejepa_jax.objectives.directions import directions_by_name
 from lejepa_jax.objectives.lejepa import Weighting, check_trade_off
 from lejepa_jax.objectives.prediction import Target
-from lejepa_jax.objectives.regularizers.names import regularizer_by_name
+from lejepa_jax.objectives.regularizers.names import make_regularizer
 from lejepa_jax.objectives.regularizers.protocol import Regularizer
-from lejepa_jax.statistics.names import statistic_by_name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,15 +107,11 @@ class ObjectiveConfig:
 
     def make_regularizer(self) -> Regularizer:
         """Find the regularizer, with the options of this configuration where it gives no others."""
-        statistic = statistic_by_name(self.statistic)
-        directions = directions_by_name(self.directions)
-        if not isinstance(self.regularizer, str):
-            return self.regularizer
-        return regularizer_by_name(
+        return make_regularizer(
             self.regularizer,
             num_slices=self.num_slices,
-            statistic=statistic,
-            directions=directions,
+            statistic=self.statistic,
+            directions=self.directions,
         )
 
     def check_views(self, num_views: int) -> None:

@@ -153,16 +153,9 @@ def probe_evaluator(
                     features=fitted.features[chosen], embeddings=fitted.embeddings[chosen]
                 )
                 test = test | {ON_TRAINING_DATA: seen}
-        diagnostics: dict[str, Any] = {
-            name: roundness(slice_key, found, statistic) for name, found in test.items()
-        }
-        if null_mean is not None:
-            diagnostics["sigreg_null"] = null_mean
-        regularizer = config.make_regularizer()
-        for name, found in test.items():
-            diagnostics[name] |= held_out_regularizer(slice_key, found, regularizer)
-        shape = test["encoder"].embeddings.shape
-        diagnostics |= point_statistic(slice_key, statistic, regularizer, shape)
+        diagnostics = measure_embeddings(
+            slice_key, test, config, statistic=statistic, null_mean=null_mean
+        )
         pictures = embedding_sample(
             report_key,
             test,
@@ -176,6 +169,36 @@ def probe_evaluator(
         return Results(by_score(suites), diagnostics, details, pictures)
 
     return evaluate
+
+
+def measure_embeddings(
+    key: PRNGKeyArray,
+    test: Mapping[str, Embedded],
+    config: ObjectiveConfig,
+    *,
+    statistic: Statistic,
+    null_mean: float | None,
+) -> dict[str, Any]:
+    """Measure how round embeddings are, and say what the numbers are compared with.
+
+    Args:
+        key: Draws the directions.
+        test: Examples as the networks see them: `encoder`, and maybe others.
+        config: The objective.
+        statistic: Statistic of SIGReg.
+        null_mean: Its mean on exact normal samples, if it is known.
+
+    Returns:
+        Numbers of each network by its name, and those of reference.
+    """
+    found: dict[str, Any] = {name: roundness(key, one, statistic) for name, one in test.items()}
+    if null_mean is not None:
+        found["sigreg_null"] = null_mean
+    regularizer = config.make_regularizer()
+    for name, one in test.items():
+        found[name] |= held_out_regularizer(key, one, regularizer)
+    shape = test["encoder"].embeddings.shape
+    return found | point_statistic(key, statistic, regularizer, shape)
 
 
 def embedding_sample(

@@ -11,10 +11,8 @@ from lejepa_jax.augment.specs import channel_statistics, check_statistics
 from lejepa_jax.checks import check_choice, check_positive
 from lejepa_jax.choices import choose
 from lejepa_jax.data.splits import Splits
-from lejepa_jax.objectives.directions import directions_by_name
-from lejepa_jax.objectives.regularizers.names import regularizer_by_name
+from lejepa_jax.objectives.regularizers.names import make_regularizer
 from lejepa_jax.objectives.regularizers.protocol import Regularizer
-from lejepa_jax.statistics.names import statistic_by_name
 from lejepa_jax.statistics.reductions import AxisName
 from lejepa_jax.training.task import Task
 from lejepa_jax.worldmodels.environments.host import host_environment_by_name, is_host_environment
@@ -206,15 +204,11 @@ class WorldModelConfig:
 
     def make_regularizer(self) -> Regularizer:
         """Find the regularizer, with the options of this configuration where it gives no others."""
-        statistic = statistic_by_name(self.statistic)
-        directions = directions_by_name(self.directions)
-        if not isinstance(self.regularizer, str):
-            return self.regularizer
-        return regularizer_by_name(
+        return make_regularizer(
             self.regularizer,
             num_slices=self.num_slices,
-            statistic=statistic,
-            directions=directions,
+            statistic=self.statistic,
+            directions=self.directions,
         )
 
     def preprocessing(self, channels: int) -> dict[str, Any]:

@@ -21,32 +21,8 @@ def read_tfds(request: Request) -> Parts:
     with needs_extra("train"):
         import tensorflow_datasets as tfds
 
-    name, data_dir, options = request.name, request.data_dir, request.options
-
-    if data_dir is not None and not Path(data_dir).expanduser().is_dir():
-        raise ValueError(f"data_dir must be a folder, got {data_dir!r}")
-    unknown = f"unknown data set {name!r}: want digits, folder:PATH, npz:PATH or a TFDS name"
-    if Path(name).expanduser().exists():
-        unknown += f"; did you mean folder:{name}?"
-    if not re.fullmatch(r"[a-z]\w*(/[\w.,=-]+)*(:[\d.*]+)?", name, re.ASCII):
-        raise ValueError(unknown)
-    where = None if data_dir is None else str(Path(data_dir).expanduser())
-    looked_in = where or "the default data_dir"
-    with _without_absl_warnings():
-        try:
-            builder: Any = tfds.builder(name, data_dir=where)
-            prepared, info = builder.is_prepared(), builder.info
-        except tfds.core.DatasetNotFoundError:
-            raise ValueError(f"{unknown} (looked in {looked_in})") from None
-        except Exception as error:  # a damaged description raises errors of all kinds
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ValueError(f"{name} cannot be opened in {looked_in}: {reason}") from error
-    if not prepared:
-        raise ValueError(
-            f"{name} is not prepared in {builder.data_dir}: run `tfds build {name} "
-            f"--file_format=array_record{f' --data_dir={where}' if where else ''}` once, where "
-            "TensorFlow is installed; reading needs none"
-        )
+    name, options = request.name, request.options
+    builder, info = _open(name, request.data_dir)
     features: Any = info.features
     supervised = info.supervised_keys or ()
     image_key = _feature_key(features, tfds.features.Image, "image", supervised[:1])
@@ -101,6 +77,37 @@ def read_tfds(request: Request) -> Parts:
     test, validation = (None if key is None else part(key) for key in choose_held_out(held))
     known = dict(zip(("test", "validation"), choose_held_out(held), strict=True))
     return Parts(train, test, validation, {part: key for part, key in known.items() if key})
+
+
+def _open(name: str, data_dir: str | None) -> tuple[Any, Any]:
+    """Find what reads a prepared data set, and what is known of it; else one line says why not."""
+    import tensorflow_datasets as tfds
+
+    if data_dir is not None and not Path(data_dir).expanduser().is_dir():
+        raise ValueError(f"data_dir must be a folder, got {data_dir!r}")
+    unknown = f"unknown data set {name!r}: want digits, folder:PATH, npz:PATH or a TFDS name"
+    if Path(name).expanduser().exists():
+        unknown += f"; did you mean folder:{name}?"
+    if not re.fullmatch(r"[a-z]\w*(/[\w.,=-]+)*(:[\d.*]+)?", name, re.ASCII):
+        raise ValueError(unknown)
+    where = None if data_dir is None else str(Path(data_dir).expanduser())
+    looked_in = where or "the default data_dir"
+    with _without_absl_warnings():
+        try:
+            builder: Any = tfds.builder(name, data_dir=where)
+            prepared, info = builder.is_prepared(), builder.info
+        except tfds.core.DatasetNotFoundError:
+            raise ValueError(f"{unknown} (looked in {looked_in})") from None
+        except Exception as error:  # a damaged description raises errors of all kinds
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ValueError(f"{name} cannot be opened in {looked_in}: {reason}") from error
+    if not prepared:
+        raise ValueError(
+            f"{name} is not prepared in {builder.data_dir}: run `tfds build {name} "
+            f"--file_format=array_record{f' --data_dir={where}' if where else ''}` once, where "
+            "TensorFlow is installed; reading needs none"
+        )
+    return builder, info
 
 
 def _feature_key(features: Any, kind: type, usual: str, first: tuple) -> str | None:

@@ -118,6 +118,39 @@ def regularizer_by_name(text: str, **defaults: Any) -> Regularizer:
     return cast(Regularizer, functools.partial(function, **(suited | options)))
 
 
+def make_regularizer(
+    regularizer: str | Callable[..., Any], *, statistic: str, directions: str, num_slices: int
+) -> Regularizer:
+    """Find a regularizer whose options are beside it in a configuration.
+
+    Args:
+        regularizer: What `regularizer_by_name` reads; or a function, which is given back.
+        statistic: Statistic of those along slices, by name.
+        directions: How directions are drawn, by name.
+        num_slices: Number of directions.
+
+    Returns:
+        The regularizer; an option that its own text gives counts more.
+
+    Raises:
+        ValueError: For an unknown name, also of an option that is not used.
+
+    Examples:
+        >>> found = make_regularizer(
+        ...     "sigreg(num_slices=8)", statistic="vcreg", directions="unit", num_slices=4)
+        >>> found.keywords["num_slices"]
+        8
+    """
+    options = {
+        "num_slices": num_slices,
+        "statistic": statistic_by_name(statistic),
+        "directions": directions_by_name(directions),
+    }
+    if not isinstance(regularizer, str):
+        return regularizer
+    return regularizer_by_name(regularizer, **options)
+
+
 def regularizer_null_mean(regularizer: Regularizer, *, num_samples: int, dim: int) -> float | None:
     """Mean of a regularizer on independent samples of the law it draws embeddings towards.
 
