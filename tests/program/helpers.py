@@ -10,6 +10,8 @@ from pathlib import Path
 import train
 
 ROOT = Path(__file__).parent.parent.parent
+# What is tested does not depend on how well it is optimized, and compiling is most of the time.
+QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 LOSSES = ("loss", "prediction", "sigreg", "gradient_norm", "embedding_std")
 
 
@@ -28,7 +30,7 @@ def launch(*arguments, **variables):
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""} | variables,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICKLY_COMPILED} | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

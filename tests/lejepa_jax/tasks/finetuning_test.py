@@ -1,6 +1,7 @@
 """What fine-tuning adds to classification: few labels, layers that learn less, a frozen encoder."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ def after_one_step(**changes):
     )
     task = config.build(splits())
     optimizer = make_optimizer(recipe, task.kinds, task.rate_factors)
-    state = initial_state(recipe, task, optimizer, jax.random.key(0))
+    state = jax.jit(functools.partial(initial_state, recipe, task, optimizer))(jax.random.key(0))
     # The head starts at zero, where the encoder has no gradient.
     head = jax.tree.map(
         lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape),

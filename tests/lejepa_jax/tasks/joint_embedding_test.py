@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
-from jax.sharding import PartitionSpec as P
 
 from lejepa_jax.augment import digits_view
 from lejepa_jax.nn import ResNet, ViT
 from lejepa_jax.objectives.regularizers import covariance, visreg
 from lejepa_jax.objectives.token_clouds import choose_positions, regularize_tokens
 from lejepa_jax.tasks import PretrainingConfig, lejepa_pretraining
+from tests.lejepa_jax.tasks.steps import KEY, assert_alike_on_devices, one_step
 
 TINY = functools.partial(ViT, width=12, depth=1, num_heads=2, patch_size=4, image_size=8)
 CONFIG = functools.partial(
@@ -31,39 +30,11 @@ CONFIG = functools.partial(
     token_weight=0.5,
     token_positions=3,
 )
-KEY = jax.random.key(1)
-
-
-def make_step(config, axis_name=None):
-    task = lejepa_pretraining(config, channels=1, axis_name=axis_name)
-
-    def step(variables, key, batch):
-        def loss(params):
-            outputs, _ = task.encode(params, variables.state, key, batch)
-            value, (_, metrics) = task.loss(params, variables.state, key, outputs, batch)
-            return value, (metrics, outputs)
-
-        (value, (metrics, outputs)), gradient = jax.value_and_grad(loss, has_aux=True)(
-            variables.params
-        )
-        if axis_name is not None:
-            return value, metrics, jax.lax.pmean(gradient, axis_name)
-        return value, metrics, gradient, outputs
-
-    return task, step
 
 
 @pytest.fixture(scope="module")
 def one_device():
-    task, step = make_step(CONFIG())
-    variables = jax.jit(task.init)(jax.random.key(0))
-    rng = np.random.default_rng(0)
-    batch = {
-        "image": jnp.asarray(rng.integers(0, 255, (8, 8, 8, 1)), jnp.uint8),
-        "index": jnp.arange(8),
-        "aspect": jnp.ones(8),
-    }
-    return task, variables, batch, jax.jit(step)(variables, KEY, batch)
+    return one_step(lejepa_pretraining(CONFIG(), channels=1))
 
 
 def test_tokens_are_regularized_beside_the_pooled_vector(one_device):
@@ -113,12 +84,8 @@ def test_a_cloud_of_tokens_is_what_examples_have_at_one_position_of_one_view():
 
 def test_the_loss_and_its_gradient_do_not_depend_on_the_number_of_devices(one_device):
     _, variables, batch, (*expected, _) = one_device
-    mesh = jax.make_mesh((4,), ("data",), (AxisType.Auto,), devices=jax.devices()[:4])
-    _, step = make_step(CONFIG(), "data")
-    mapped = jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(P(), P(), P("data")), out_specs=P()))
-    got = mapped(variables, KEY, batch)
-    close = functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-5)
-    jax.tree.map(close, [*got], expected)
+    task = lejepa_pretraining(CONFIG(), channels=1, axis_name="data")
+    assert_alike_on_devices(task, variables, batch, expected)
 
 
 def test_without_weight_there_are_no_tokens_and_no_map_of_them():
@@ -137,21 +104,19 @@ def test_an_encoder_without_tokens_and_a_wrong_weight_are_refused():
         choose_positions(KEY, jnp.zeros((2, 1, 4, 3)), 0)
 
 
-def test_a_part_of_the_tokens_trains_alike_on_every_number_of_devices(one_device):
-    _, _, batch, _ = one_device
+def test_a_part_of_the_tokens_trains_alike_on_every_number_of_devices():
     config = CONFIG(token_weight=0.0, keep_tokens=0.5, views=(digits_view(2, 12),))
-    task, step = make_step(config)
-    variables = jax.jit(task.init)(jax.random.key(0))
-    *expected, _ = jax.jit(step)(variables, KEY, batch)
-    *whole, _ = jax.jit(make_step(dataclasses.replace(config, keep_tokens=1.0))[1])(
-        variables, KEY, batch
-    )
-    assert abs(whole[0] - expected[0]) > 1e-4
-    mesh = jax.make_mesh((4,), ("data",), (AxisType.Auto,), devices=jax.devices()[:4])
-    _, step = make_step(config, "data")
-    mapped = jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(P(), P(), P("data")), out_specs=P()))
-    close = functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-5)
-    jax.tree.map(close, [*mapped(variables, KEY, batch)], expected)
+    _, variables, batch, (*expected, _) = one_step(lejepa_pretraining(config, channels=1))
+    whole = lejepa_pretraining(dataclasses.replace(config, keep_tokens=1.0), channels=1)
+
+    @jax.jit
+    def loss(params, state):
+        outputs, _ = whole.encode(params, state, KEY, batch)
+        return whole.loss(params, state, KEY, outputs, batch)[0]
+
+    assert abs(loss(*variables) - expected[0]) > 1e-4
+    task = lejepa_pretraining(config, channels=1, axis_name="data")
+    assert_alike_on_devices(task, variables, batch, expected)
 
 
 def test_tokens_are_dropped_by_encoders_that_can_and_not_beside_their_regularizer():

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 import sys
 
@@ -25,7 +26,7 @@ RECIPE = Recipe(
     task=FieldPretrainingConfig(
         num_axes=1,
         encoder=functools.partial(
-            ViT, num_axes=1, width=8, depth=1, num_heads=2, patch_size=4, image_size=16,
+            ViT, num_axes=1, width=32, depth=1, num_heads=2, patch_size=4, image_size=16,
             pooling="mean", position="axial",
         ),
         views=(FieldView(2, 16, fit="pad", scale=(0.6, 1.0), shift=True, noise=0.1),),
@@ -54,12 +55,14 @@ def write_series(path, gap=True):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
+    """Folder of a run; there are 32 values and features, so that their probes are one program."""
     folder = tmp_path_factory.mktemp("series")
     write_series(folder / "waves.npz")
     (folder / "mine.py").write_text(RECIPE)
     command = [sys.executable, "train.py", str(folder / "mine.py"), "--data", "npz:waves.npz"]
     command += ["--data-dir", str(folder), "--workdir", str(folder / "run")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    no_cache = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    done = subprocess.run(command, env=os.environ | no_cache, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
     return folder
 
@@ -81,9 +84,9 @@ def test_its_model_gives_features_of_new_series_of_any_length(run):
     rng = np.random.default_rng(1)
     few = [rng.normal(size=(n, 2)) for n in (7, 16, 40)]
     found = model(few)
-    assert found.shape == (3, 8)
+    assert found.shape == (3, 32)
     np.testing.assert_allclose(model(few[1].astype(np.float32))[0], found[1], atol=1e-5)
-    assert model.tokens(few[:1]).shape == (1, 4, 8)
+    assert model.tokens(few[:1]).shape == (1, 4, 32)
     assert np.abs(found[0] - found[2]).max() > 1e-3
     with pytest.raises(ValueError, match=r"a field must be \(time, 2\)"):
         model(np.zeros((3, 5)))

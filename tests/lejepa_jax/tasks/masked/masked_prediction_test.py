@@ -4,15 +4,13 @@ import dataclasses
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
-from jax.sharding import PartitionSpec as P
 
 from lejepa_jax.augment import digits_view
 from lejepa_jax.nn import ResNet, ViT
 from lejepa_jax.tasks.masked import MaskedPredictionConfig, masked_prediction_task
+from tests.lejepa_jax.tasks.steps import KEY, assert_alike_on_devices, make_step, one_step
 
 TINY = functools.partial(
     ViT, width=12, depth=1, num_heads=2, patch_size=2, image_size=8, pooling="mean"
@@ -37,39 +35,11 @@ CONFIG = functools.partial(
     predictor_depth=1,
     predictor_heads=2,
 )
-KEY = jax.random.key(1)
-
-
-def make_step(config, axis_name=None):
-    task = masked_prediction_task(config, channels=1, axis_name=axis_name)
-
-    def step(variables, key, batch):
-        def loss(params):
-            outputs, _ = task.encode(params, variables.state, key, batch)
-            value, (_, metrics) = task.loss(params, variables.state, key, outputs, batch)
-            return value, (metrics, outputs)
-
-        (value, (metrics, outputs)), gradient = jax.value_and_grad(loss, has_aux=True)(
-            variables.params
-        )
-        if axis_name is not None:
-            return value, metrics, jax.lax.pmean(gradient, axis_name)
-        return value, metrics, gradient, outputs
-
-    return task, step
 
 
 @pytest.fixture(scope="module")
 def one_device():
-    task, step = make_step(CONFIG())
-    variables = jax.jit(task.init)(jax.random.key(0))
-    rng = np.random.default_rng(0)
-    batch = {
-        "image": jnp.asarray(rng.integers(0, 255, (8, 8, 8, 1)), jnp.uint8),
-        "index": jnp.arange(8),
-        "aspect": jnp.ones(8),
-    }
-    return task, variables, batch, jax.jit(step)(variables, KEY, batch)
+    return one_step(masked_prediction_task(CONFIG(), channels=1))
 
 
 def test_the_loss_is_its_formula(one_device):
@@ -87,17 +57,15 @@ def test_the_loss_is_its_formula(one_device):
 
 def test_the_loss_and_its_gradient_do_not_depend_on_the_number_of_devices(one_device):
     _, variables, batch, (*expected, _) = one_device
-    mesh = jax.make_mesh((4,), ("data",), (AxisType.Auto,), devices=jax.devices()[:4])
-    _, step = make_step(CONFIG(), "data")
-    mapped = jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(P(), P(), P("data")), out_specs=P()))
-    close = functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-5)
-    jax.tree.map(close, [*mapped(variables, KEY, batch)], expected)
+    task = masked_prediction_task(CONFIG(), channels=1, axis_name="data")
+    assert_alike_on_devices(task, variables, batch, expected)
 
 
 def test_the_gradient_reaches_the_targets_and_a_projector_that_does_not_count_is_left(one_device):
     _, variables, batch, _ = one_device
     config = CONFIG(trade_off=0.0, pooled_weight=0.0)
-    value, metrics, gradient, _ = jax.jit(make_step(config)[1])(variables, KEY, batch)
+    step = jax.jit(make_step(masked_prediction_task(config, channels=1)))
+    value, metrics, gradient, _ = step(variables, KEY, batch)
     np.testing.assert_allclose(value, metrics["prediction"])
     assert "sigreg" not in metrics
     # Only the targets go through this map.
