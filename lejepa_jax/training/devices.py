@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
+from lejepa_jax.training.distributed import exchange_texts
 from lejepa_jax.training.errors import UsageError
 from lejepa_jax.training.recipe import Recipe
 from lejepa_jax.training.sharding import make_mesh, parse_mesh
@@ -199,9 +198,8 @@ def check_same_configuration(config: dict[str, Any], *sizes: int) -> None:
         return
     shared = {name: value for name, value in config.items() if name not in _LOCAL_FIELDS}
     text = json.dumps([shared, sizes], sort_keys=True).encode()
-    digest = np.frombuffer(hashlib.sha256(text).digest(), np.uint8)
-    rows = np.asarray(multihost_utils.process_allgather(digest))
-    others = [str(number) for number, row in enumerate(rows) if (row != rows[0]).any()]
+    digests = exchange_texts(hashlib.sha256(text).hexdigest())
+    others = [str(number) for number, digest in enumerate(digests) if digest != digests[0]]
     if others:
         raise UsageError(
             f"all processes need the same flags and data, and process {', '.join(others)} has "

@@ -1,21 +1,20 @@
 """What one of several processes does for all of them."""
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 from jax._src import distributed as jax_distributed
-from jax.experimental import multihost_utils
 
 from lejepa_jax.training.errors import UsageError
 
-# Longest message that processes send each other.
-_MESSAGE_BYTES = 2048
-# Longest time that a process waits for the others to compile.
-_COMPILE_TIMEOUT_MS = 2 * 3600 * 1000
+# Longest time that a process waits for the others to read their data, or to compile.
+_TIMEOUT_MS = 2 * 3600 * 1000
+# Numbers the exchanges of this process, which are those of every other.
+_EXCHANGES = itertools.count()
 
 
 @contextlib.contextmanager
@@ -36,16 +35,51 @@ def agree_on_errors() -> Iterator[None]:
         yield
     except (ValueError, OSError) as error:
         raised = error
-    text = "" if raised is None else str(raised) or type(raised).__name__
-    said = text.encode(errors="replace")[:_MESSAGE_BYTES]
-    row = np.zeros(_MESSAGE_BYTES, np.uint8)
-    row[: len(said)] = np.frombuffer(said, np.uint8)
-    rows = np.asarray(multihost_utils.process_allgather(row))
+    texts = exchange_texts("" if raised is None else str(raised) or type(raised).__name__)
     if raised is not None:
         raise raised
-    for number, other in enumerate(rows):
-        if text := other.astype(np.uint8).tobytes().rstrip(b"\0").decode(errors="replace"):
-            raise UsageError(f"process {number}: {text}")
+    for number, other in enumerate(texts):
+        if other:
+            raise UsageError(f"process {number}: {other}")
+
+
+def exchange_texts(text: str) -> list[str]:
+    """Tell all processes something, and learn what they say.
+
+    Every process calls it at the same point. It is no collective of devices: those give up on a
+    process that comes more than 30 s later, as one may that reads its data for longer.
+
+    Args:
+        text: What this process says.
+
+    Returns:
+        What each process says, the first one first.
+
+    Raises:
+        JaxRuntimeError: If one has said nothing for two hours.
+
+    Examples:
+        >>> exchange_texts("ready")
+        ['ready']
+    """
+    if jax.process_count() == 1:
+        return [text]
+    client: Any = jax_distributed.global_state.client
+    place = f"lejepa_jax/exchange/{next(_EXCHANGES)}"
+    # An empty value could not be told from a missing one.
+    client.key_value_set(f"{place}/{jax.process_index()}", f"={text}")
+    return [_wait_for(client, f"{place}/{n}")[1:] for n in range(jax.process_count())]
+
+
+def _wait_for(client: Any, key: str) -> str:
+    """Read what another process writes, a second at a time, so that Ctrl-C is heard."""
+    deadline = time.monotonic() + _TIMEOUT_MS / 1000
+    while True:
+        try:
+            return client.blocking_key_value_get(key, 1000)
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error) or time.monotonic() > deadline:
+                raise
 
 
 def run_on_first(action: Callable[[], object]) -> None:
@@ -83,7 +117,7 @@ def compile_together(step: Any, *args: Any) -> Any:
     compiled = step.lower(*args).compile()
     if jax.process_count() > 1:
         client: Any = jax_distributed.global_state.client
-        client.wait_at_barrier("lejepa_jax/step is compiled", _COMPILE_TIMEOUT_MS)
+        client.wait_at_barrier("lejepa_jax/step is compiled", _TIMEOUT_MS)
     return compiled
 
 
@@ -107,10 +141,8 @@ class AgreeingBarrier:
         self._client: Any = jax_distributed.global_state.client
         self._last = last
         self._round = 0
-        if jax.process_count() > 1:
-            number = np.uint32(time.time_ns() % 2**32)
-            number = int(multihost_utils.broadcast_one_to_all(number))
-            self._prefix = f"lejepa_jax/barrier/{number}"
+        number = exchange_texts(str(time.time_ns()))[0]
+        self._prefix = f"lejepa_jax/barrier/{number}"
 
     def __call__(self, *, key: str, timeout_ms: int) -> None:
         """Wait for the other processes; raises RuntimeError if one has failed before this."""

@@ -199,6 +199,20 @@ def test_a_process_may_compile_a_minute_longer_than_the_other(reference_curve, t
 
 
 @pytest.mark.slow
+def test_a_process_may_read_its_data_a_minute_longer_than_the_other(reference_curve, tmp_path):
+    slow = (
+        "import runpy, time\n"
+        "from lejepa_jax.training import inputs\n"
+        "load = inputs.load_data\n"
+        "inputs.load_data = lambda recipe: time.sleep(45) or load(recipe)\n"
+        "runpy.run_module('tests.program.tiny_run', run_name='__main__')"
+    )
+    codes, outputs = finish(start_all(tmp_path, 2, programs={1: ("-c", slow)}))
+    assert codes == [0, 0], outputs
+    assert_same_curve(tmp_path, reference_curve)
+
+
+@pytest.mark.slow
 def test_a_port_in_use_gets_one_line(tmp_path):
     with socket.create_server(("localhost", 0)) as busy:
         port = busy.getsockname()[1]
