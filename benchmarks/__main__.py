@@ -3,7 +3,8 @@
 Tables of speed and memory: sigreg, spectra, rope, networks, steps. By name alone: planning,
 which needs PyTorch; start, scaling, accelerators, which compile what is large or for machines that
 are not there; and those of what is computed: calibrate, power, directions, quadrature,
-identifiability, statistics_pictures, rope_pictures, rope_cifar10, clouds, results; some want data.
+identifiability, statistics_pictures, rope_pictures, rope_cifar10, resolution, clouds, results;
+some want data.
 """
 
 import os
