@@ -94,6 +94,12 @@ def _load_fields(
             f"data must have fields of {channels} channel{'s' * (channels > 1)} for this model, "
             f"got {layout.channels} in {data}"
         )
+    names, wanted = layout.channel_names, preprocessing.channel_names
+    if names and wanted and names != wanted:
+        raise ValueError(
+            f"data must have the channels {', '.join(wanted)} for this model, in this order, got "
+            f"{', '.join(names)} in {data}; model(fields, channels=...) takes them in any order"
+        )
     if layout.spacing is not None and preprocessing.spacing:
         check_spacing(layout.spacing, preprocessing.spacing, "the data trained on")
     return splits

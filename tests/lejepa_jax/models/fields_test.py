@@ -12,6 +12,7 @@ import lejepa_jax
 import train
 from lejepa_jax.models import FieldPreprocessing, random_model, save
 from lejepa_jax.models.feature_files import read_rows
+from lejepa_jax.models.reuse import load_for
 from lejepa_jax.nn import ViT
 from lejepa_jax.nn.fields import Field
 
@@ -128,17 +129,35 @@ def test_export_is_a_function_of_values_and_measure(model, tmp_path, unchecked):
 
 
 @pytest.fixture(scope="module")
-def bands(tmp_path_factory):
-    """A model of five bands, a token each, made and kept by a run."""
-    folder = tmp_path_factory.mktemp("bands") / "run"
+def bands():
+    """A model of five bands, a token each."""
+    sizes = {"width": 8, "depth": 1, "num_heads": 2, "patch_size": 4, "image_size": 8}
+    make = functools.partial(ViT, **sizes, pooling="mean", in_channels=5, isolated_channels=True)
+    own = FieldPreprocessing(
+        stored_size=(8, 8),
+        eval_size=(8, 8),
+        mean=(4000.0, 4500.0, 5000.0, 4000.0, 4200.0),
+        std=(2000.0, 2600.0, 3000.0, 2500.0, 2000.0),
+        low=(0.0,) * 5,
+        high=(9000.0,) * 5,
+        dtype="uint16",
+        channel_names=("b", "g", "r", "nir", "swir"),
+        batch_size=4,
+    )
+    return random_model(jax.random.key(0), {"encoder": make}, own)
+
+
+@pytest.mark.slow
+def test_a_run_with_isolated_channels_leaves_a_model_that_knows_their_names(tmp_path):
     flags = ("--data", "digits-bands", "--steps", "1", "--global-batch-size", "8", "--devices", "1")
-    flags += ("--task.weigh", "--task.num-slices", "8", "--no-evaluate", "--workdir", folder)
+    flags += ("--task.weigh", "--task.num-slices", "8", "--no-evaluate", "--workdir", tmp_path)
     text = "vit(width=16, depth=1, num_heads=2, patch_size=6, pooling='mean', position='axial', "
     flags += ("--task.encoder", text + "isolated_channels=True)")
     flags += ("--task.data-options.channel-names", "b", "g", "r", "nir", "swir")
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         assert run("multiband", *flags) == 0
-    return lejepa_jax.load(folder)
+        values = np.zeros((1, 8, 8, 2), np.uint16)
+        assert lejepa_jax.load(tmp_path)(values, channels=("nir", "b")).shape == (1, 16)
 
 
 def test_a_model_takes_a_part_of_its_bands_in_any_order_by_name_or_number(bands, unchecked):
@@ -164,3 +183,11 @@ def test_data_of_other_channels_get_one_line(model, tmp_path, capsys):
     assert run("evaluate", model, "--data", f"npz:{tmp_path / 'other.npz'}") == 2
     message = " ".join(capsys.readouterr().err.split())
     assert "data must have fields of 2 channels for this model, got 3" in message
+
+
+def test_data_with_the_channels_in_another_order_are_refused(bands, tmp_path, unchecked):
+    values, names = np.zeros((8, 8, 8, 5), np.uint16), ["g", "b", "r", "nir", "swir"]
+    file = tmp_path / "other.npz"
+    np.savez(file, values=values, label=np.arange(8) % 2, channel_names=np.array(names))
+    with pytest.raises(ValueError, match=r"the channels b, g, r, nir, swir .* got g, b, r, nir"):
+        load_for(bands, f"npz:{file}")
