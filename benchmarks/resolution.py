@@ -11,6 +11,7 @@ features by their spread over fields.
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -145,7 +146,7 @@ def train(encoder: ViT, sampling: Sampling, steps: int) -> None:
     for _ in range(steps):
         rows = rng.integers(0, len(values), 64)
         params, state, value = step(params, state, jnp.asarray(values[rows]), targets[rows])
-    print(f"  trained {steps} steps, mean squared error {float(value):.2f} of 1", flush=True)
+    print(f"trained {steps} steps, mean squared error {float(value):.2f} of 1", file=sys.stderr)
     nnx.update((encoder, readout), params)
 
 
@@ -176,19 +177,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
     args = parser.parse_args()
-    rows = []
+    print("| % of the spread | from | to | trained, with | without | untrained, with | without |")
+    print("| --- " * 7 + "|", flush=True)
     for kind in args.kinds:
         samplings = KINDS[kind]
-        print(kind, flush=True)
         encoder = make_encoder(samplings)
         before = changes(encoder, samplings)
-        train(encoder, samplings[0], args.steps)
-        after = changes(encoder, samplings)
+        after = before
+        if args.steps:
+            train(encoder, samplings[0], args.steps)
+            after = changes(encoder, samplings)
         for name in before:
             cells = [f"{100 * x:.0f}" for x in (*after[name], *before[name])]
-            rows.append(f"| {kind} | {samplings[0].name} | {name} | {' | '.join(cells)} |")
-    print("| % of the spread | from | to | trained, with | without | untrained, with | without |")
-    print("| --- " * 7 + "|", *rows, sep="\n")
+            text = " | ".join([kind, samplings[0].name, name, *cells])
+            print(f"| {text} |", flush=True)
 
 
 if __name__ == "__main__":
