@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rope_jax
+from lejepa_jax.nn.transformers.layer_reader import TokenGrid
 from lejepa_jax.nn.transformers.positions import sincos_table
 from lejepa_jax.nn.transformers.vision_transformer import ViT
 from lejepa_jax.nn.transformers.vit_sizes import vit
@@ -208,7 +209,7 @@ def test_a_learned_table_is_resized_over_the_same_extent_without_averaging():
     model.patch_embedding.kernel[...] = jnp.zeros((12, WIDTH))
     model.patch_embedding.bias[...] = jnp.zeros(WIDTH)
     tokens, grid = model._embed(jnp.zeros((1, 8, 8, 3)))
-    assert grid == ((None,), None, None, None, None)
+    assert grid == TokenGrid((None,), None)
     patches = tokens[0, 2:].reshape(4, 4, WIDTH)
     # Centers of the 4 coarse patches in fine ones: 0.5, 2.5, 4.5, 6.5; cubic keeps ramps inside.
     np.testing.assert_allclose(patches[1:3, 0, 0], [2.5, 4.5], atol=1e-5)
