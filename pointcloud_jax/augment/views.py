@@ -49,7 +49,8 @@ class PointViewSpec:
         occlusion: Probability that only what is seen from a random side stays (`visible_mask`).
         crop: Range of the part of the points that stays, those nearest to a random one of them.
         cut: Range of the part of the points that a plane in a random direction cuts off.
-        dropout: Range of the part of the points that is dropped at random.
+        dropout: Range of the part of the points that is dropped at random, before `num_points` of
+            the rest are chosen: of 1,024 points (0.75, 0.9375) leaves 64 to 256.
         density_gradient: Largest logarithm of the ratio of densities at the two ends of the cloud
             along a random direction; points are chosen by it.
         rotation: "none", "axis" (about `up`, any angle) or "so3" (any rotation).
