@@ -38,7 +38,9 @@ class Table(NamedTuple):
 
 
 TABLES = {
-    "digits": Table("accuracy on 500 held-out digits, %", (0, 1, 2), ("README.md", "docs/results.md")),
+    "digits": Table(
+        "accuracy on 500 held-out digits, %", (0, 1, 2), ("README.md", "docs/results.md")
+    ),
     "cifar10-small": Table(
         "accuracy on 10,000 test images of CIFAR-10, %", (0,), ("docs/results.md",)
     ),
