@@ -66,7 +66,7 @@ def exchange_texts(text: str) -> list[str]:
         return [text]
     client: Any = jax_distributed.global_state.client
     place = f"lejepa_jax/exchange/{next(_EXCHANGES)}"
-    # An empty value could not be told from a missing one.
+    # An empty value could not be distinguished from a missing one.
     client.key_value_set(f"{place}/{jax.process_index()}", f"={text}")
     return [_wait_for(client, f"{place}/{n}")[1:] for n in range(jax.process_count())]
 

@@ -23,8 +23,8 @@ class FieldOptions:
         clip: Two percentiles of each channel, such as (0.1, 99.9), beyond which values are clipped;
             None clips nothing.
         missing: A value that stands for a missing one, such as -9999, beside NaN.
-        channel_names: What the channels are called, by which a model is told which of them an input
-            has; by default what the files say, if they say it.
+        channel_names: Names of the channels, by which a model knows which of them an input has;
+            by default what the files say, if they say it.
         group: Array or column that says what a field is of, such as the speaker or the patient.
         hold_out: Groups whose fields are the test part, by name or number; see `hold_out_groups`.
         unlabeled_held_out: Whether the training fields of these groups are trained on without
